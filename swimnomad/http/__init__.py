@@ -1,0 +1,1 @@
+"""Port 4646: the Agent HTTP API as thin handlers over the Agent facade."""

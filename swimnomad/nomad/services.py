@@ -1,0 +1,76 @@
+"""What the Agent facade needs from whoever runs it; `live` provides it, tests fake it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+from swimnomad.faults import LinkFault
+from swimnomad.names import Operation
+from swimnomad.serf.inputs import SerfInput
+from swimnomad.swim.effects import Event
+
+
+class FaultPort(Protocol):
+    """Access to the fault shim of an agent that was started with fault injection allowed."""
+
+    def list_faults(self) -> dict[str, LinkFault]:
+        """Faults in force by name, oldest first."""
+        ...
+
+    def set_fault(self, name: str, fault: LinkFault) -> None:
+        """Add a fault or replace the one of that name."""
+        ...
+
+    def clear_faults(self, name: str | None = None) -> int:
+        """Remove one fault, or all; return how many there were."""
+        ...
+
+
+class Services(Protocol):
+    """The world as the facade sees it. Everything that waits is async; nothing else blocks."""
+
+    async def execute(self, make_command: Callable[[Operation], SerfInput]) -> Event:
+        """Give the core a command under a fresh operation number; wait for its outcome event.
+
+        Raises:
+            OperationError: If the core stopped before the outcome was known.
+        """
+        ...
+
+    async def resolve(self, host: str, port: int) -> list[str]:
+        """Addresses (text) of a host name; an IP address is returned as it is.
+
+        Raises:
+            OSError: With the resolver's words, if there is none.
+        """
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+    def now(self) -> float:
+        """The clock that the core is given (seconds, monotonic)."""
+        ...
+
+    def wall_time(self) -> float:
+        """Seconds since the epoch."""
+        ...
+
+    def task_count(self) -> int:
+        """Tasks alive in this process' event loop."""
+        ...
+
+    def events(self) -> AsyncIterator[tuple[float, Event]]:
+        """Every event from now on with its wall time; a slow reader loses events, never stalls."""
+        ...
+
+    def request_stop(self, leave: bool) -> None:
+        """Stop the agent soon, after a graceful leave if `leave`."""
+        ...
+
+    @property
+    def faults(self) -> FaultPort | None:
+        """The fault shim; None unless the agent was started with fault injection allowed."""
+        ...

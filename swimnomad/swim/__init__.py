@@ -1,0 +1,1 @@
+"""Membership and failure detection without I/O: SWIM, Lifeguard and push/pull."""

@@ -1,0 +1,1 @@
+"""Benchmarks: `make bench` prints tables with ratios measured in one run."""

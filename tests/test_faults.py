@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+import contextlib
+import random
+import statistics
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from swimnomad.errors import UsageError
+from swimnomad.faults import (
+    DELAY_MAX,
+    FAULTS_MAX,
+    Delivery,
+    FaultTable,
+    Latency,
+    LinkFault,
+    Transport,
+    fault_from_json,
+    fault_from_value,
+    fault_to_json,
+)
+
+DATA = b"\x00" * 64
+TRAFFIC: tuple[tuple[Transport, bool], ...] = (
+    ("udp", True),
+    ("udp", False),
+    ("tcp", True),
+    ("tcp", False),
+)
+
+
+def table_of(*faults: LinkFault) -> FaultTable:
+    table = FaultTable()
+    for number, fault in enumerate(faults):
+        table.set_fault(f"fault-{number}", fault)
+    return table
+
+
+def test_an_empty_table_delivers_at_once_and_draws_nothing() -> None:
+    rng = random.Random(1)
+    before = rng.getstate()
+    assert FaultTable().verdict("udp", True, "10.0.0.1", DATA, rng) == (Delivery(0.0, DATA),)
+    assert rng.getstate() == before
+
+
+def test_faults_that_are_off_or_certain_to_block_draw_nothing() -> None:
+    rng = random.Random(1)
+    before = rng.getstate()
+    constant = LinkFault(latency=Latency("constant", 0.25))
+    assert table_of(constant).verdict("udp", False, "10.0.0.1", DATA, rng) == (
+        Delivery(0.25, DATA),
+    )
+    blocked = LinkFault(blocked=True, loss=0.5)
+    assert table_of(blocked).verdict("udp", False, "10.0.0.1", DATA, rng) == ()
+    assert rng.getstate() == before
+
+
+def test_a_fault_concerns_only_its_hosts() -> None:
+    table = table_of(LinkFault(hosts=("10.0.0.2", "::1"), blocked=True))
+    assert table.blocks("udp", True, "10.0.0.2")
+    assert table.blocks("tcp", False, "::1")
+    assert not table.blocks("udp", True, "10.0.0.3")
+    assert table.verdict("udp", True, "10.0.0.2", DATA, random.Random(1)) == ()
+    assert len(table.verdict("udp", True, "10.0.0.3", DATA, random.Random(1))) == 1
+
+
+def test_a_host_in_another_spelling_is_the_same_host() -> None:
+    table = table_of(LinkFault(hosts=("::ffff:10.0.0.2", "0:0:0:0:0:0:0:1"), blocked=True))
+    assert table.blocks("udp", True, "10.0.0.2")
+    assert table.blocks("udp", True, "::1")
+
+
+@pytest.mark.parametrize("direction", ["in", "out", "both"])
+@pytest.mark.parametrize("transport", ["udp", "tcp", "both"])
+def test_a_fault_concerns_only_its_direction_and_transport(transport: str, direction: str) -> None:
+    fault = fault_from_value({"direction": direction, "transport": transport, "blocked": True})
+    table = table_of(fault)
+    for kind, inbound in TRAFFIC:
+        way = "in" if inbound else "out"
+        expected = transport in (kind, "both") and direction in (way, "both")
+        assert table.applies(kind, inbound) is expected
+        assert table.blocks(kind, inbound, "10.0.0.9") is expected
+
+
+def test_loss_is_as_frequent_as_asked_for() -> None:
+    table, rng = table_of(LinkFault(loss=0.2)), random.Random(7)
+    lost = sum(not table.verdict("udp", True, "h", DATA, rng) for _ in range(20_000))
+    assert 3_800 < lost < 4_200
+
+
+def test_a_duplicate_is_delivered_twice_each_with_its_own_delay() -> None:
+    fault = LinkFault(duplicate=1.0, latency=Latency("uniform", 0.1, 0.2))
+    first, second = table_of(fault).verdict("udp", True, "h", DATA, random.Random(3))
+    assert first.data == second.data == DATA
+    assert first.delay != second.delay
+
+
+def test_reordering_holds_a_datagram_back_for_at_most_the_reorder_delay() -> None:
+    table, rng = table_of(LinkFault(reorder=0.5, reorder_delay=0.3)), random.Random(3)
+    delays = [table.verdict("udp", True, "h", DATA, rng)[0].delay for _ in range(1000)]
+    assert 400 < sum(delay > 0 for delay in delays) < 600
+    assert max(delays) <= 0.3
+
+
+def test_corruption_flips_one_bit() -> None:
+    table, rng = table_of(LinkFault(corrupt=1.0)), random.Random(3)
+    for _ in range(50):
+        (damaged,) = table.verdict("udp", True, "h", DATA, rng)
+        difference = int.from_bytes(damaged.data, "big") ^ int.from_bytes(DATA, "big")
+        assert len(damaged.data) == len(DATA)
+        assert difference.bit_count() == 1
+
+
+def test_corrupting_an_empty_datagram_leaves_it_empty() -> None:
+    assert table_of(LinkFault(corrupt=1.0)).verdict("udp", True, "h", b"", random.Random(1)) == (
+        Delivery(0.0, b""),
+    )
+
+
+def test_a_stream_knows_only_blocking_and_latency() -> None:
+    fault = LinkFault(
+        loss=1.0, duplicate=1.0, reorder=1.0, corrupt=1.0, latency=Latency("constant", 0.5)
+    )
+    assert table_of(fault).verdict("tcp", True, "h", DATA, random.Random(1)) == (
+        Delivery(0.5, DATA),
+    )
+
+
+def test_delays_of_several_faults_add_up() -> None:
+    table = table_of(
+        LinkFault(latency=Latency("constant", 0.5)), LinkFault(latency=Latency("constant", 0.25))
+    )
+    assert table.verdict("udp", True, "h", DATA, random.Random(1))[0].delay == 0.75
+
+
+def test_a_fault_set_again_is_replaced_and_a_cleared_one_is_gone() -> None:
+    table = FaultTable()
+    table.set_fault("one", LinkFault(loss=0.5))
+    table.set_fault("two", LinkFault(corrupt=0.5))
+    table.set_fault("one", LinkFault(loss=1.0))
+    assert list(table.list_faults()) == ["one", "two"]
+    assert table.verdict("udp", True, "h", DATA, random.Random(1)) == ()
+    assert table.clear_faults("one") == 1
+    assert table.clear_faults("one") == 0
+    assert table.clear_faults() == 1
+    assert not table.applies("udp", True)
+
+
+def test_the_table_has_a_limit_and_names_have_a_length() -> None:
+    table = FaultTable()
+    for number in range(FAULTS_MAX):
+        table.set_fault(f"{number}", LinkFault(blocked=True, hosts=("10.0.0.1",)))
+    with pytest.raises(UsageError, match="at most 1024"):
+        table.set_fault("one more", LinkFault())
+    table.set_fault("0", LinkFault())  # replacing is still fine
+    for name in ("", "x" * 129):
+        with pytest.raises(UsageError, match="1 to 128 characters"):
+            table.set_fault(name, LinkFault())
+
+
+@pytest.mark.parametrize(
+    ("latency", "mean"),
+    [
+        (Latency("constant", 0.1), 0.1),
+        (Latency("uniform", 0.1, 0.3), 0.2),
+        (Latency("normal", 0.5, 0.05), 0.5),
+        (Latency("lognormal", 0.1, 0.5), 0.1 * 2.718281828 ** (0.5**2 / 2)),
+        (Latency("pareto", 0.1, 4.0), 0.1 * 4 / 3),
+    ],
+)
+def test_a_latency_distribution_has_its_mean(latency: Latency, mean: float) -> None:
+    latency.validate()
+    rng = random.Random(5)
+    drawn = statistics.fmean(latency.sample(rng) for _ in range(20_000))
+    assert drawn == pytest.approx(mean, rel=0.02)
+
+
+def test_delays_are_never_negative_and_never_above_the_limit() -> None:
+    rng = random.Random(5)
+    assert min(Latency("normal", 0.0, 1.0).sample(rng) for _ in range(100)) == 0.0
+    assert max(Latency("pareto", 3600.0, 0.1).sample(rng) for _ in range(100)) == DELAY_MAX
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('{"loss": 1.5}', "loss must be 0 to 1, not 1.5"),
+        ('{"corrupt": -0.1}', "corrupt must be 0 to 1"),
+        ('{"hosts": ["nowhere"]}', "hosts: 'nowhere' is not an IP address"),
+        ('{"direction": "up"}', r"\$\.direction"),
+        ('{"loss": "much"}', r"Expected `float`, got `str` - at `\$\.loss`"),
+        ('{"los": 0.5}', "unknown field los: allowed are hosts, direction, transport"),
+        ('{"latency": {"mean": 1}}', "unknown field latency.mean: allowed are kind, a, b"),
+        ('{"latency": {"kind": "uniform", "a": 2, "b": 1}}', "latency.b must be 2 to 3600"),
+        ('{"latency": {"kind": "pareto", "a": 2}}', "latency.b must be 0.1 to 1000"),
+        ('{"latency": {"kind": "constant", "a": 2, "b": 1}}', "latency.b must be absent"),
+        ('{"latency": {"a": 1e9}}', "latency.a must be 0 to 3600"),
+        ('{"reorder_delay": -1}', "reorder_delay must be 0 to 3600"),
+        ("[]", "not a link fault"),
+        ("{", "not a link fault"),
+        ('{"loss": NaN}', "not a link fault"),
+        ('{"hosts": "10.0.0.1"}', r"\$\.hosts"),
+    ],
+)
+def test_a_fault_that_is_not_allowed_is_refused_by_field(text: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        fault_from_json(text.encode())
+
+
+def test_bytes_that_are_no_text_are_refused() -> None:
+    with pytest.raises(UsageError, match="not a link fault"):
+        fault_from_json(b'{"hosts": ["\xff"]}')
+
+
+FAULTS = st.builds(
+    LinkFault,
+    hosts=st.lists(st.ip_addresses().map(str), max_size=3).map(tuple),
+    direction=st.sampled_from(["in", "out", "both"]),
+    transport=st.sampled_from(["udp", "tcp", "both"]),
+    blocked=st.booleans(),
+    loss=st.floats(0, 1),
+    latency=st.none()
+    | st.builds(Latency, st.just("uniform"), st.floats(0, 1), st.floats(1, 2))
+    | st.builds(Latency, st.just("pareto"), st.floats(0, 1), st.floats(0.1, 9)),
+    duplicate=st.floats(0, 1),
+    reorder=st.floats(0, 1),
+    corrupt=st.floats(0, 1),
+)
+
+
+@given(FAULTS)
+@settings(max_examples=50, deadline=None)
+def test_a_fault_comes_back_from_json_as_it_was(fault: LinkFault) -> None:
+    assert fault_from_json(fault_to_json(fault)) == fault
+
+
+@given(st.lists(FAULTS, max_size=4), st.binary(max_size=40), st.integers())
+@settings(max_examples=50, deadline=None)
+def test_a_verdict_is_a_function_of_table_bytes_and_seed(
+    faults: list[LinkFault], data: bytes, seed: int
+) -> None:
+    table, same_table = table_of(*faults), table_of(*faults)
+    for transport, inbound in TRAFFIC:
+        verdict = table.verdict(transport, inbound, "h", data, random.Random(seed))
+        assert verdict == same_table.verdict(transport, inbound, "h", data, random.Random(seed))
+        assert all(0 <= one.delay <= DELAY_MAX for one in verdict)
+        assert all(len(one.data) == len(data) for one in verdict)
+        if transport == "tcp":
+            assert len(verdict) <= 1
+
+
+@given(st.binary(max_size=60))
+@settings(max_examples=50, deadline=None)
+def test_arbitrary_bytes_are_a_fault_or_a_usage_error(data: bytes) -> None:
+    with contextlib.suppress(UsageError):
+        fault_from_json(data).validate()

@@ -1,0 +1,253 @@
+"""What one agent can be told, as frozen values; a few derived facts on top.
+
+The keys are those of a Nomad agent's configuration file, plus one block of our own, `gossip`.
+Values here are already merged and checked; `load.py` makes them from files and flags. Durations
+are seconds.
+
+One default differs from Nomad on purpose: an agent binds 127.0.0.1 and not all interfaces, so
+nothing listens to the network unless told to.
+
+Source: nomad-agent.md §1, §2, §9, §10.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from swimnomad.errors import ConfigError
+from swimnomad.names import PORT_MAX, Address, Value
+from swimnomad.nomad.addresses import first_private_address, is_unspecified, split_advertise
+from swimnomad.nomad.tags import server_tags
+from swimnomad.serf.config import SerfConfig
+from swimnomad.swim.config import PROFILES, SwimConfig, profile_settings
+
+Service = Literal["http", "rpc", "serf"]
+"""The three things an agent listens for."""
+
+LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR")
+
+
+class Hosts(Value, frozen=True):
+    """One text for each service; empty means not set."""
+
+    http: str = ""
+    rpc: str = ""
+    serf: str = ""
+
+
+class Ports(Value, frozen=True):
+    """One port for each service, 0 … 65,535; 0 lets the system choose."""
+
+    http: int = 4646
+    rpc: int = 4647
+    serf: int = 4648
+
+
+class ServerJoin(Value, frozen=True):
+    """Whom to join. `retry_max` 0 means for ever; with n there are n + 1 attempts in all."""
+
+    start_join: tuple[str, ...] = ()
+    retry_join: tuple[str, ...] = ()
+    retry_max: int = 0
+    retry_interval: float = 30.0
+
+
+class ServerConfig(Value, frozen=True):
+    """The `server` block.
+
+    `encrypt` is a base64 gossip key of 16, 24 or 32 bytes, or empty. `raft_protocol` 0 means not
+    set, which is 2.
+    """
+
+    enabled: bool = False
+    bootstrap_expect: int = 0
+    encrypt: str = ""
+    raft_protocol: int = 0
+    non_voting_server: bool = False
+    redundancy_zone: str = ""
+    upgrade_version: str = ""
+    start_join: tuple[str, ...] = ()
+    retry_join: tuple[str, ...] = ()
+    retry_max: int = 0
+    retry_interval: float = 0.0
+    """The four above are the old style; 0 for the interval means 30 s."""
+    server_join: ServerJoin | None = None
+
+    @property
+    def joining(self) -> ServerJoin:
+        """Whom to join, whichever style the configuration used."""
+        if self.server_join is not None:
+            return self.server_join
+        return ServerJoin(
+            self.start_join, self.retry_join, self.retry_max, self.retry_interval or 30.0
+        )
+
+
+class ClientConfig(Value, frozen=True):
+    """The `client` block. `servers` are RPC addresses as `host` or `host:port`."""
+
+    enabled: bool = False
+    servers: tuple[str, ...] = ()
+    server_join: ServerJoin | None = None
+
+
+class Limits(Value, frozen=True):
+    """The `limits` block. 0 connections means no limit, 0 s no deadline."""
+
+    https_handshake_timeout: float = 5.0
+    http_max_conns_per_client: int = 100
+    rpc_handshake_timeout: float = 5.0
+    rpc_max_conns_per_client: int = 100
+
+
+class GossipConfig(Value, frozen=True):
+    """The `gossip` block, our own.
+
+    `scale` multiplies every duration of the profile. `allow_any_serf` admits members that are no
+    Nomad servers. `allow_faults` opens the fault shim to the HTTP API. `compat` is that of
+    `SwimConfig`, `label` the memberlist label.
+    """
+
+    profile: str = "nomad"
+    scale: float = 1.0
+    allow_any_serf: bool = False
+    allow_faults: bool = False
+    compat: Literal["safe", "upstream"] = "safe"
+    label: str = ""
+
+
+class AgentConfig(Value, frozen=True):
+    """Everything one agent can be told."""
+
+    name: str = ""
+    """Node name; empty means the host's name."""
+    region: str = "global"
+    datacenter: str = "dc1"
+    data_dir: str = ""
+    bind_addr: str = "127.0.0.1"
+    addresses: Hosts = Hosts()
+    advertise: Hosts = Hosts()
+    ports: Ports = Ports()
+    log_level: str = "INFO"
+    log_json: bool = False
+    leave_on_interrupt: bool = False
+    leave_on_terminate: bool = False
+    enable_debug: bool = False
+    dev_mode: bool = False
+    server: ServerConfig = ServerConfig()
+    client: ClientConfig = ClientConfig()
+    limits: Limits = Limits()
+    gossip: GossipConfig = GossipConfig()
+    http_api_response_headers: Mapping[str, str] = msgspec.field(default_factory=dict)
+    foreign: Mapping[str, object] = msgspec.field(default_factory=dict)
+    """Accepted keys of parts of Nomad that this version does not have, by dotted path. They are
+    shown in `/v1/agent/self` and change nothing else."""
+    files: tuple[str, ...] = ()
+    """The files this was read from, in order."""
+
+    @property
+    def node_name(self) -> str:
+        """Name of this node without its region."""
+        return self.name or os.uname().nodename
+
+    @property
+    def member_name(self) -> str:
+        """Name of this node in the gossip pool: `<node>.<region>`."""
+        return f"{self.node_name}.{self.region}"
+
+    def bind(self, service: Service) -> Address:
+        """Where a service listens."""
+        host: str = getattr(self.addresses, service) or self.bind_addr
+        return Address(host, getattr(self.ports, service))
+
+    def advertised(self, service: Service) -> Address:
+        """The address of a service as others shall use it.
+
+        `advertise` wins, its port defaults to the service's own. A bind to all interfaces is
+        advertised as the first private address of this host.
+
+        Raises:
+            ConfigError: If the value of `advertise` is no address, or a bind to all interfaces
+                meets a host without a private address.
+        """
+        bound = self.bind(service)
+        if text := getattr(self.advertise, service):
+            return split_advertise(text, bound.port, f"advertise.{service}")
+        if not is_unspecified(bound.host):
+            return bound
+        if host := first_private_address():
+            return Address(host, bound.port)
+        raise ConfigError(
+            f"advertise.{service} is not set, {bound.host} is not an address others can use, "
+            "and this host has no private address: set it"
+        )
+
+    def serf_config(self, node_id: str = "") -> SerfConfig:
+        """Settings of the gossip core: the profile, with Nomad's overrides of Serf.
+
+        Args:
+            node_id: The server's identifier, for the tag `id`; empty leaves the tag out.
+
+        Raises:
+            UsageError: If the profile or its scale is not allowed.
+        """
+        settings = profile_settings(self.gossip.profile, self.gossip.scale)
+        swim = msgspec.convert(
+            {
+                **settings,
+                "name": self.member_name,
+                "label": self.gossip.label,
+                "compat": self.gossip.compat,
+            },
+            SwimConfig,
+        )
+        return SerfConfig(
+            swim=swim,
+            tags=server_tags(self, node_id),
+            protocol_version=4,
+            reconnect_timeout=72 * 3600.0,
+        )
+
+    def validate(self) -> None:
+        """Check what a type cannot say.
+
+        Raises:
+            ConfigError: Naming the key, what was found and what is allowed.
+        """
+        for service in ("http", "rpc", "serf"):
+            port = getattr(self.ports, service)
+            if not 0 <= port <= PORT_MAX:
+                raise ConfigError(f"ports.{service} is {port}; allowed are 0 to {PORT_MAX}")
+        if self.log_level.upper() not in LOG_LEVELS:
+            raise ConfigError(
+                f"Invalid log level: {self.log_level}. Valid log levels are: "
+                f"[{' '.join(LOG_LEVELS)}]"
+            )
+        for key, text in (("Region", self.region), ("Datacenter", self.datacenter)):
+            if "\0" in text:
+                raise ConfigError(f"{key} contains invalid characters")
+        if self.gossip.profile not in PROFILES:
+            raise ConfigError(
+                f"gossip.profile is {self.gossip.profile!r}; allowed are {', '.join(PROFILES)}"
+            )
+        if not self.gossip.scale > 0:
+            raise ConfigError(f"gossip.scale is {self.gossip.scale}; it must be above 0")
+
+
+def dev_config() -> AgentConfig:
+    """Defaults of `--dev`: both roles on loopback, in memory, with debugging open.
+
+    Source: nomad-agent.md §11.
+    """
+    return AgentConfig(
+        bind_addr="127.0.0.1",
+        log_level="DEBUG",
+        enable_debug=True,
+        dev_mode=True,
+        server=ServerConfig(enabled=True, bootstrap_expect=1),
+        client=ClientConfig(enabled=True),
+    )

@@ -1,0 +1,93 @@
+"""The ring of recent user events: what was delivered already, and what newcomers are told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import NamedTuple
+
+USER_EVENT_BYTES_CAP = 9216
+"""No event may be larger, whatever the configured limit: the reference's own "sane limit"."""
+
+EVENTS_PER_LTIME_MAX = 512
+"""Different events remembered under one Lamport time; honest nodes reach a handful."""
+
+
+class Reception(Enum):
+    """What became of a received event; the text says why it was dropped."""
+
+    NEW = ""
+    DUPLICATE = "a repeat"
+    BEFORE_MINIMUM = "older than what was asked for"
+    TOO_OLD = "older than the event buffer reaches back"
+    TOO_LARGE = "larger than any node may send"
+    FULL = "the event buffer is full"
+
+
+class EventSlot(NamedTuple):
+    """The events of one Lamport time, (name, payload) each; a dict for order and quick look-up."""
+
+    ltime: int
+    events: dict[tuple[str, bytes], None]
+
+
+def size_of(name: str, payload: bytes) -> int:
+    """Bytes of an event as the limits count them: name and payload."""
+    return len(name.encode("utf-8", "surrogateescape")) + len(payload)
+
+
+class UserEventBuffer:
+    """Ring of `size` slots; a Lamport time has the slot `ltime mod size`.
+
+    Holds at most `bytes_max` bytes of names and payloads, and `EVENTS_PER_LTIME_MAX` events a slot.
+    `version` grows with every change.
+
+    Source: serf.md §14.
+    """
+
+    def __init__(self, size: int, bytes_max: int) -> None:
+        self._slots: list[EventSlot | None] = [None] * size
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self.ltime_min = 0
+        """Events before this Lamport time are of no interest (a join that ignores old ones)."""
+        self.version = 0
+
+    def __iter__(self) -> Iterator[EventSlot | None]:
+        """Every slot of the ring, the empty ones as None."""
+        return iter(self._slots)
+
+    def receive(self, ltime: int, name: str, payload: bytes, clock: int) -> Reception:
+        """Remember an event unless it is old or known; `clock` is the event clock's time."""
+        size = len(self._slots)
+        if ltime < self.ltime_min:
+            return Reception.BEFORE_MINIMUM
+        slot = self._slots[ltime % size]
+        # A newer event in the slot can only mean a clock at its very end, which moves no further;
+        # replacing it would let two messages displace each other, and be passed on, for ever.
+        if clock - size > ltime or (slot is not None and slot.ltime > ltime):
+            return Reception.TOO_OLD
+        if slot is not None and slot.ltime == ltime and (name, payload) in slot.events:
+            return Reception.DUPLICATE
+        event_bytes = size_of(name, payload)
+        if event_bytes > USER_EVENT_BYTES_CAP:
+            return Reception.TOO_LARGE
+        if slot is None or slot.ltime != ltime:
+            slot = self._renew(ltime)
+        if len(slot.events) >= EVENTS_PER_LTIME_MAX or self._bytes + event_bytes > self._bytes_max:
+            return Reception.FULL
+        slot.events[name, payload] = None
+        self._bytes += event_bytes
+        self.version += 1
+        return Reception.NEW
+
+    def _renew(self, ltime: int) -> EventSlot:
+        """Give the slot of `ltime` to it; what stood there is forgotten."""
+        index = ltime % len(self._slots)
+        replaced = self._slots[index]
+        if replaced is not None:
+            for name, payload in replaced.events:
+                self._bytes -= size_of(name, payload)
+        slot = self._slots[index] = EventSlot(ltime, {})
+        self.version += 1
+        return slot

@@ -1,0 +1,52 @@
+"""The protocol stack of one Nomad server: gossip, and the tables of servers it feeds.
+
+Source: nomad-agent.md §4.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from swimnomad.nomad.config import AgentConfig
+from swimnomad.nomad.filter import ServersOnly
+from swimnomad.nomad.peers import ServerTables
+from swimnomad.serf.inputs import SerfInput
+from swimnomad.serf.node import SerfNode
+from swimnomad.swim.effects import Effect, Emit
+from swimnomad.wire.keyring import Keyring
+
+
+class NomadCore:
+    """A `Core` around `SerfNode` that keeps the tables of servers.
+
+    Every effect of the gossip layers passes through unchanged. A `ServerAdded`, `ServerRemoved` or
+    `NonServerSeen` follows the member event that caused it.
+    """
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        rng: random.Random,
+        *,
+        node_id: str = "",
+        keyring: Keyring | None = None,
+        nonces: Callable[[], bytes] | None = None,
+    ) -> None:
+        self.serf = SerfNode(
+            config.serf_config(node_id),
+            rng,
+            member_filter=None if config.gossip.allow_any_serf else ServersOnly(),
+            keyring=keyring,
+            nonces=nonces,
+        )
+        self.servers = ServerTables(config.region)
+
+    def handle(self, incoming: SerfInput, now: float) -> list[Effect]:
+        """Apply one input at `now` (seconds, monotonic); return the effects in order."""
+        effects: list[Effect] = []
+        for effect in self.serf.handle(incoming, now):
+            effects.append(effect)
+            if isinstance(effect, Emit) and (change := self.servers.apply(effect.event)):
+                effects.append(Emit(change))
+        return effects

@@ -1,0 +1,26 @@
+"""`swimnomad leave`: make an agent leave its cluster and stop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from swimnomad.cli.options import agent_options
+
+if TYPE_CHECKING:
+    from swimnomad.cli.client import AgentClient
+
+
+@click.command("leave")
+@agent_options
+def command(*, agent: AgentClient, as_json: bool) -> None:
+    """Make an agent leave its cluster and stop.
+
+    The others see it as left, not as failed. Real Nomad agents do not offer this over HTTP.
+    """
+    answer = agent.order("/v1/swimnomad/leave")
+    if as_json:
+        click.echo(answer.text())
+    else:
+        click.echo(f"Agent at {agent.address} leaves and stops")

@@ -11,6 +11,12 @@ from swimnomad.serf.inputs import SerfInput
 from swimnomad.swim.effects import Event
 
 
+class EventsLost(Event, frozen=True):
+    """Stands in `Services.events` where `count` events were lost: the reader was too slow."""
+
+    count: int
+
+
 class FaultPort(Protocol):
     """Access to the fault shim of an agent that was started with fault injection allowed."""
 
@@ -63,7 +69,11 @@ class Services(Protocol):
         ...
 
     def events(self) -> AsyncIterator[tuple[float, Event]]:
-        """Every event from now on with its wall time; a slow reader loses events, never stalls."""
+        """Every event from now on with its wall time.
+
+        A slow reader loses events and never stalls the agent; an `EventsLost` stands where they
+        are missing.
+        """
         ...
 
     def request_stop(self, leave: bool) -> None:

@@ -1,1 +1,1 @@
-"""Drives cores on trio with real sockets: gossip endpoints, agents, local clusters of processes."""
+"""Trio and real sockets: the driver that lets a core gossip for real, agents, local clusters."""

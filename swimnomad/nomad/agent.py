@@ -1,0 +1,233 @@
+"""The agent as its APIs see it: one facade that answers from the core and commands it.
+
+It holds no state of its own; what it says is read from the core at that moment. Everything that
+waits goes through `Services`. What a request cannot have is a `RequestFailed` with Nomad's words.
+
+Source: agent-http.md §3-5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
+
+from swimnomad.errors import OperationError, UsageError
+from swimnomad.names import Value
+from swimnomad.nomad.failures import RequestFailed, not_forwarded, role_missing
+from swimnomad.nomad.gossip_view import Json, describe_event, describe_gossip
+from swimnomad.nomad.joining import JoinReport, errors_text, find_targets, report
+from swimnomad.nomad.leadership import Leadership
+from swimnomad.nomad.members_view import NO_MEMBER, describe_member, describe_members
+from swimnomad.nomad.self_config import describe_config
+from swimnomad.nomad.stats import describe_stats
+from swimnomad.serf.events import ForceLeaveFinished
+from swimnomad.serf.inputs import ForceLeave, Join, Leave
+from swimnomad.serf.lifecycle import Lifecycle
+from swimnomad.swim.events import JoinFinished, LeaveFinished
+from swimnomad.swim.inputs import JoinTarget
+
+if TYPE_CHECKING:
+    from swimnomad.nomad.config import AgentConfig
+    from swimnomad.nomad.core import NomadCore
+    from swimnomad.nomad.services import FaultPort, Services
+
+RPC_PORT_DEFAULT = 4647
+
+
+class HealthPart(Value, frozen=True):
+    """Health of one role."""
+
+    ok: bool
+    message: str
+
+
+class Health(Value, frozen=True):
+    """Health of the roles that were asked about; None for the others."""
+
+    client: HealthPart | None = None
+    server: HealthPart | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing that was asked about is unhealthy."""
+        return all(part.ok for part in (self.client, self.server) if part is not None)
+
+
+class Agent:
+    """Everything the HTTP API can ask of one agent."""
+
+    def __init__(self, config: AgentConfig, core: NomadCore | None, services: Services) -> None:
+        """Make the facade.
+
+        Args:
+            config: As the agent was started.
+            core: The protocol stack of a server; None for an agent that is a client only.
+            services: The world.
+        """
+        self.config = config
+        self._core = core
+        self._services = services
+        self._leadership = Leadership(config.region, core, services)
+
+    @property
+    def is_server(self) -> bool:
+        """Whether this agent runs the server role, and so gossips."""
+        return self._core is not None
+
+    @property
+    def is_client(self) -> bool:
+        """Whether this agent runs the client role."""
+        return self.config.client.enabled
+
+    def members(self) -> Json:
+        """Every member that is remembered, whatever its status or region."""
+        if self._core is None:
+            raise not_forwarded()
+        return describe_members(self.config, self._core.serf.members.values())
+
+    def describe_self(self) -> Json:
+        """Configuration, own member and statistics."""
+        core = self._core
+        return {
+            "config": describe_config(self.config),
+            "member": NO_MEMBER if core is None else describe_member(core.serf.local_member),
+            "stats": describe_stats(self.config, core, self._services.task_count()),
+        }
+
+    async def join(self, addresses: Sequence[str]) -> JoinReport:
+        """Contact every address and exchange states; an outcome without success is no failure."""
+        core = self._server_core()
+        if core.serf.lifecycle != Lifecycle.ALIVE:
+            return JoinReport(0, "Serf can't Join after Leave or Shutdown")
+        # Port 0 let the system choose: then what was chosen stands for it.
+        port = self.config.ports.serf or core.serf.swim.address.port
+        found = await find_targets(addresses, port, self._services.resolve)
+        targets = tuple(item for item in found if isinstance(item, JoinTarget))
+        outcome: JoinFinished | None = None
+        if targets:
+            try:
+                # Old user events are news to a joiner only if it asks for them: Nomad does not.
+                event = await self._services.execute(lambda op: Join(op, targets, ignore_old=True))
+            except (OperationError, UsageError) as error:
+                return JoinReport(0, errors_text([str(error)]))
+            assert isinstance(event, JoinFinished)
+            outcome = event
+        return report(found, outcome)
+
+    async def force_leave(self, node: str, *, prune: bool) -> None:
+        """Turn a failed member into a left one, or with `prune` forget it.
+
+        An unknown name is no failure. Pruning is what Nomad does from 1.1 on.
+
+        Raises:
+            RequestFailed: The role is missing, or the others could not be told in time.
+        """
+        self._server_core()
+        event = await self._services.execute(lambda op: ForceLeave(op, node, prune))
+        assert isinstance(event, ForceLeaveFinished)
+        if event.error:
+            raise RequestFailed(event.error, may_have_happened=event.may_have_happened)
+
+    def servers(self) -> list[str]:
+        """RPC addresses of the servers that the client role knows, sorted.
+
+        Raises:
+            RequestFailed: This agent is no client.
+        """
+        if not self.is_client:
+            raise role_missing()
+        if self.is_server:
+            rpc = (self.config.bind("rpc"), self.config.advertised("rpc"))
+            return sorted({str(address) for address in rpc})
+        return sorted({_with_port(text) for text in self.config.client.servers})
+
+    async def health(self, kinds: Sequence[str], region: str, *, stale: bool) -> Health:
+        """Check the roles named in `kinds`, or those that run if it is empty."""
+        wants_client = "client" in kinds if kinds else self.is_client
+        wants_server = "server" in kinds if kinds else self.is_server
+        return Health(
+            client=self._client_health() if wants_client else None,
+            server=await self._server_health(region, stale) if wants_server else None,
+        )
+
+    def _client_health(self) -> HealthPart:
+        if not self.is_client:
+            return HealthPart(False, "client not enabled")
+        return HealthPart(True, "ok") if self.servers() else HealthPart(False, "no known servers")
+
+    async def _server_health(self, region: str, stale: bool) -> HealthPart:
+        if not self.is_server:
+            return HealthPart(False, "server not enabled")
+        try:
+            leader = await self._leadership.leader(region, stale)
+        except RequestFailed as error:
+            return HealthPart(False, str(error))
+        return HealthPart(True, "ok") if leader else HealthPart(False, "no leader")
+
+    async def leader(self, region: str, *, stale: bool) -> str:
+        """Raft address of a region's leader; see `Leadership.leader`."""
+        return await self._leadership.leader(region, stale)
+
+    async def raft_peers(self, region: str, *, stale: bool) -> list[str]:
+        """Raft addresses of a region's voters; see `Leadership.peers`."""
+        return await self._leadership.peers(region, stale)
+
+    def regions(self) -> list[str]:
+        """Regions with at least one server that is neither failed nor left, sorted."""
+        if self._core is None:
+            raise not_forwarded()
+        return self._core.servers.regions
+
+    def gossip(self) -> Json:
+        """The gossip layer as it is now: our own extension."""
+        return describe_gossip(self._server_core().serf)
+
+    async def events(self) -> AsyncIterator[Json]:
+        """Events from now on as objects, each with its wall time; our own extension."""
+        name = self._server_core().serf.local_member.name
+        async for time, event in self._services.events():
+            described = describe_event(event, name)
+            if described is not None:
+                yield {"time": time, **described}
+
+    async def leave(self) -> bool:
+        """Leave the pool on purpose and let the agent stop; our own extension.
+
+        Returns:
+            Whether the broadcast was out in time, so that the others heard it.
+        """
+        self._server_core()
+        event = await self._services.execute(Leave)
+        assert isinstance(event, LeaveFinished)
+        self._services.request_stop(leave=False)
+        return event.heard
+
+    @property
+    def faults(self) -> FaultPort:
+        """The fault shim; our own extension.
+
+        Raises:
+            RequestFailed: The agent was not started with fault injection allowed.
+        """
+        port = self._services.faults
+        if port is None:
+            raise RequestFailed(
+                "fault injection is not allowed on this agent: "
+                "start it with allow_faults = true in its gossip block",
+                status=403,
+            )
+        return port
+
+    def _server_core(self) -> NomadCore:
+        if self._core is None:
+            raise role_missing()
+        return self._core
+
+
+def _with_port(text: str) -> str:
+    """A server address with the default RPC port if it has none."""
+    if text.startswith("["):
+        return text if "]:" in text else f"{text}:{RPC_PORT_DEFAULT}"
+    if ":" not in text:
+        return f"{text}:{RPC_PORT_DEFAULT}"
+    return f"[{text}]:{RPC_PORT_DEFAULT}" if text.count(":") > 1 else text

@@ -92,3 +92,9 @@ class Toy:
 
 def outbound(number: int) -> Stream:
     return Stream(False, number)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return once a condition holds that nobody announces; the test's own deadline bounds it."""
+    while not condition():  # noqa: ASYNC110 - what the system counts has no event
+        await trio.sleep(0.005)

@@ -1,0 +1,156 @@
+"""LZW as Go writes it: least significant bit first, 8-bit literals, codes of 9 to 12 bits.
+
+Code 256 clears the table, 257 ends the data. The encoder gives the very bytes of the reference;
+the decoder takes what the reference takes. Bytes behind the end code are ignored.
+
+Source: gossip.md §7; compress/lzw of Go.
+"""
+
+from __future__ import annotations
+
+from swimnomad.errors import MalformedMessage
+
+_CLEAR = 256
+_END = 257
+_WIDTH_MIN = 9
+_WIDTH_MAX = 12
+_CODE_LAST = 4095
+"""When the counter of codes reaches this the encoder clears the table instead of using it."""
+
+_WIDTH_ENDS = tuple((width, (1 << width) - _END) for width in range(_WIDTH_MIN, _WIDTH_MAX))
+"""Width, and how many codes after a clear are written in it or a smaller one.
+
+The counter stands at 257 after a clear and grows by one with each code; the width grows when the
+counter reaches the next power of two, that is, after the code that made it so.
+"""
+
+_BITS = {
+    width: tuple(format(code, f"0{width}b") for code in range(1 << width))
+    for width in range(_WIDTH_MIN, _WIDTH_MAX + 1)
+}
+"""Binary digits of each code in each width."""
+
+
+def compress(data: bytes) -> bytes:
+    """The bytes that the reference makes of `data`."""
+    tables, codes = _codes(data)
+    digits: list[str] = [_BITS[_WIDTH_MIN][_CLEAR]]
+    for table in tables:
+        digits += _table_digits(table)
+        digits.append(_BITS[_WIDTH_MAX][_CLEAR])
+    digits += _table_digits(codes)
+    digits.append(_BITS[_width_after(len(codes))][_END])
+    # The first code stands in the lowest bits, so it comes last in a number written as usual.
+    # Powers of two are converted in linear time.
+    digits.reverse()
+    text = "".join(digits)
+    return int(text, 2).to_bytes((len(text) + 7) // 8, "little")
+
+
+def _codes(data: bytes) -> tuple[list[list[int]], list[int]]:
+    """The codes of the tables that were cleared, and those of the last one, each times 256."""
+    full: list[list[int]] = []
+    codes: list[int] = []
+    if not data:
+        return full, codes
+    # Codes are kept times 256: adding the next byte gives the key of the table at once.
+    table: dict[int, int] = {}
+    append = codes.append
+    counter = _END << 8
+    last = _CODE_LAST << 8
+    rest = iter(data)
+    current = next(rest) << 8
+    for byte in rest:
+        key = current | byte
+        if key in table:
+            current = table[key]
+            continue
+        append(current)
+        current = byte << 8
+        counter += 256
+        if counter != last:
+            table[key] = counter
+        else:
+            full.append(codes)
+            codes = []
+            append = codes.append
+            table = {}
+            counter = _END << 8
+    append(current)
+    if counter + 256 == last:
+        full.append(codes)
+        codes = []
+    return full, codes
+
+
+def _table_digits(codes: list[int]) -> list[str]:
+    """Binary digits of the codes from one clear to the next."""
+    digits: list[str] = []
+    start = 0
+    for width, end in _WIDTH_ENDS:
+        bits = _BITS[width]
+        digits += [bits[code >> 8] for code in codes[start:end]]
+        start = end
+    bits = _BITS[_WIDTH_MAX]
+    digits += [bits[code >> 8] for code in codes[start:]]
+    return digits
+
+
+def _width_after(written: int) -> int:
+    """Width of the code that follows `written` ones since the last clear."""
+    for width, end in _WIDTH_ENDS:
+        if written < end:
+            return width
+    return _WIDTH_MAX
+
+
+def decompress_untrusted(data: bytes, limit: int) -> bytes:
+    """What the reference reads from `data`.
+
+    Raises:
+        MalformedMessage: At a code that cannot be, at an end of input before the end code, or if
+            the result has more than `limit` bytes.
+    """
+    literals = [bytes((byte,)) for byte in range(256)] + [b"", b""]
+    table = list(literals)
+    output: list[bytes] = []
+    size = 0
+    width, threshold = _WIDTH_MIN, 1 << _WIDTH_MIN
+    last: bytes | None = None  # what the code before meant; None after a clear or in a full table
+    bits = available = position = 0
+    while True:
+        if available < width:
+            chunk = data[position : position + 6]
+            bits |= int.from_bytes(chunk, "little") << available
+            available += 8 * len(chunk)
+            position += 6
+            if available < width:
+                raise MalformedMessage("unexpected EOF")
+        code = bits & (threshold - 1)
+        bits >>= width
+        available -= width
+        if code == _END:
+            return b"".join(output)
+        if code == _CLEAR:
+            table = list(literals)
+            width, threshold, last = _WIDTH_MIN, 1 << _WIDTH_MIN, None
+            continue
+        if code < len(table):
+            piece = table[code]
+        elif code == len(table) and last is not None:
+            piece = last + last[:1]
+        else:
+            raise MalformedMessage("lzw: invalid code")
+        output.append(piece)
+        size += len(piece)
+        if size > limit:
+            raise MalformedMessage(f"expands to more than {limit} bytes")
+        if last is not None:
+            table.append(last + piece[:1])
+        last = piece
+        if len(table) >= threshold:
+            if width == _WIDTH_MAX:
+                last = None  # the table is full: no more entries until it is cleared
+            else:
+                width += 1
+                threshold <<= 1

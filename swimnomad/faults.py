@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import msgspec
@@ -20,6 +20,7 @@ from swimnomad.errors import UsageError
 from swimnomad.names import Value, host_of_ip, ip_of_host
 
 Transport = Literal["udp", "tcp"]
+Direction = Literal["in", "out", "both"]
 
 FAULTS_MAX = 1024
 """Faults in one table; a client that adds without removing stops here."""
@@ -88,7 +89,7 @@ class LinkFault(Value, frozen=True, forbid_unknown_fields=True):
     """
 
     hosts: tuple[str, ...] = ()
-    direction: Literal["in", "out", "both"] = "both"
+    direction: Direction = "both"
     transport: Literal["udp", "tcp", "both"] = "both"
     blocked: bool = False
     loss: float = 0.0
@@ -312,3 +313,28 @@ def _check_keys(value: object, kind: type[Value], prefix: str = "") -> None:
             if key not in kind.__struct_fields__:
                 allowed = ", ".join(kind.__struct_fields__)
                 raise UsageError(f"unknown field {prefix}{key}: allowed are {allowed}")
+
+
+def partition_faults(
+    first: Mapping[str, str], second: Mapping[str, str], *, one_way: bool = False
+) -> dict[str, LinkFault]:
+    """The fault for each node that cuts two groups apart; on both sides, so that one is enough.
+
+    Args:
+        first: Name to IP address of one group.
+        second: The other; no name is in both.
+        one_way: Only what goes from the first to the second is cut.
+
+    Raises:
+        UsageError: If a node is in both groups.
+    """
+    for name in first:
+        if name in second:
+            raise UsageError(f"node {name} cannot be on both sides of a partition")
+    way_out: Direction = "out" if one_way else "both"
+    way_in: Direction = "in" if one_way else "both"
+    return {
+        name: LinkFault(hosts=tuple(others.values()), direction=direction, blocked=True)
+        for group, others, direction in ((first, second, way_out), (second, first, way_in))
+        for name in group
+    }

@@ -86,6 +86,10 @@ class SwimConfig(Value, frozen=True):
     decompressed_bytes_max: int = 40 * 1024 * 1024
     broadcasts_max: int = 65_536
     """Membership broadcasts queued; the most transmitted are dropped first."""
+    relays_max: int = 4096
+    """Indirect pings of others that we wait for; the next is dropped."""
+    name_bytes_max: int = 1024
+    """Longest node name accepted from others; a longer one would not fit into a datagram."""
 
     def validate(self) -> None:
         """Check every field.
@@ -129,6 +133,8 @@ PROFILES: Mapping[str, Mapping[str, object]] = MappingProxyType(
         "paper": {
             "suspicion_mult": 5,
             "nack_fraction": 0.8,
+            # The paper's score goes up to 8, memberlist's to one less than the multiplier.
+            "awareness_max_multiplier": 9,
             "lha_probe_timeout": True,
             "suspicion_confirmations": 3,
         },

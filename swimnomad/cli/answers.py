@@ -33,6 +33,12 @@ class JoinAnswer(msgspec.Struct, frozen=True):
     error: str
 
 
+class LeaveAnswer(msgspec.Struct, frozen=True):
+    """Answer of `/v1/swimnomad/leave`: whether the goodbye was out in time."""
+
+    heard: bool
+
+
 class SelfAnswer(msgspec.Struct, frozen=True):
     """Answer of `/v1/agent/self`, without its configuration and member record."""
 

@@ -275,12 +275,19 @@ def test_a_force_leave_that_timed_out_leaves_the_outcome_unknown(swimnomad: Comm
 
 
 def test_leave_tells_the_agent_to_leave(swimnomad: CommandLine) -> None:
-    with fake_agent({LEAVE: Reply(200)}) as agent:
+    with fake_agent({LEAVE: reply({"heard": True})}) as agent:
         outcome = swimnomad("leave", "--address", agent.address)
         as_json = swimnomad("leave", "--json", "--address", agent.address)
     assert outcome.status == 0
     assert agent.address in outcome.out
-    assert as_json.json() == {}
+    assert as_json.json() == {"heard": True}
+
+
+def test_a_leave_that_nobody_may_have_heard_is_unknown(swimnomad: CommandLine) -> None:
+    with fake_agent({LEAVE: reply({"heard": False})}) as agent:
+        outcome = swimnomad("leave", "--address", agent.address)
+    assert (outcome.status, outcome.out) == (1, "")
+    outcome.assert_one_line("has left", "outcome unknown")
 
 
 def test_a_real_nomad_agent_cannot_be_told_to_leave(swimnomad: CommandLine) -> None:

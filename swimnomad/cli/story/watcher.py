@@ -48,15 +48,21 @@ class Watcher:
         async with self._http.stream("GET", "/v1/swimnomad/events") as stream:
             stream.raise_for_status()
             # The list is read while the stream is open already, so that no change falls between.
-            for member, status in (await self.members()).items():
-                # Serf's list knows no suspicion: there a suspect is alive.
-                suspect = self._views.status(self.observer, member) == "suspect"
-                if status in ("failed", "left") or (status == "alive" and not suspect):
-                    self._views.note(self.observer, member, status, time.time())
+            await self._catch_up()
             async for line in stream.aiter_lines():
                 if line.strip():  # an empty one is a heartbeat
                     event = msgspec.json.decode(line, type=StreamedEvent)
                     self._views.note_event(self.observer, event.event, event.node, event.time)
+                    if event.event == "events-lost":
+                        await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        """Take over what the member list says."""
+        for member, status in (await self.members()).items():
+            # Serf's list knows no suspicion: there a suspect is alive.
+            suspect = self._views.status(self.observer, member) == "suspect"
+            if status in ("failed", "left") or (status == "alive" and not suspect):
+                self._views.note(self.observer, member, status, time.time())
 
     async def members(self) -> dict[str, str]:
         """Status by name, as `/v1/agent/members` says.

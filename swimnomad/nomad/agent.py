@@ -8,7 +8,7 @@ Source: agent-http.md §3-5.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING
 
 from swimnomad.errors import OperationError, UsageError
@@ -78,6 +78,14 @@ class Agent:
     def is_client(self) -> bool:
         """Whether this agent runs the client role."""
         return self.config.client.enabled
+
+    def require_server(self) -> None:
+        """Refuse what only servers do.
+
+        Raises:
+            RequestFailed: This agent is no server.
+        """
+        self._server_core()
 
     def members(self) -> Json:
         """Every member that is remembered, whatever its status or region."""
@@ -182,13 +190,18 @@ class Agent:
         """The gossip layer as it is now: our own extension."""
         return describe_gossip(self._server_core().serf)
 
-    async def events(self) -> AsyncIterator[Json]:
+    async def events(self) -> AsyncGenerator[Json, None]:
         """Events from now on as objects, each with its wall time; our own extension."""
         name = self._server_core().serf.local_member.name
-        async for time, event in self._services.events():
-            described = describe_event(event, name)
-            if described is not None:
-                yield {"time": time, **described}
+        source = self._services.events()
+        try:
+            async for time, event in source:
+                described = describe_event(event, name)
+                if described is not None:
+                    yield {"time": time, **described}
+        finally:
+            if isinstance(source, AsyncGenerator):
+                await source.aclose()
 
     async def leave(self) -> bool:
         """Leave the pool on purpose and let the agent stop; our own extension.

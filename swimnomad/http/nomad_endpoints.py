@@ -1,0 +1,95 @@
+"""Nomad's endpoints: each handler reads its parameters and asks the agent, nothing else.
+
+Source: agent-http.md §4, §5.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from swimnomad.http.calls import TEXT, Answer, Call
+from swimnomad.http.dialect import encode_json
+from swimnomad.nomad.failures import RequestFailed
+
+if TYPE_CHECKING:
+    from swimnomad.nomad.agent import Agent, Health
+
+
+async def members(agent: Agent, call: Call) -> object:
+    """GET /v1/agent/members: everybody this agent remembers."""
+    return agent.members()
+
+
+async def describe_self(agent: Agent, call: Call) -> object:
+    """GET /v1/agent/self: configuration, own member, statistics."""
+    return agent.describe_self()
+
+
+async def join(agent: Agent, call: Call) -> object:
+    """PUT /v1/agent/join: contact the addresses; the outcome is in the body."""
+    agent.require_server()
+    addresses = call.query.all("address")
+    if not addresses:
+        raise RequestFailed("missing address to join", status=400)
+    outcome = await agent.join(addresses)
+    return {"error": outcome.error, "num_joined": outcome.joined}
+
+
+async def force_leave(agent: Agent, call: Call) -> object:
+    """PUT /v1/agent/force-leave: declare a failed member left, or forget it with `prune`."""
+    agent.require_server()
+    node = call.query.first("node")
+    if not node:
+        raise RequestFailed("missing node to force leave", status=400)
+    await agent.force_leave(node, prune=_is_true(call.query.first("prune")))
+    return Answer()
+
+
+def _is_true(text: str) -> bool:
+    """A boolean as Go's ParseBool takes it; anything else is false."""
+    return text in ("1", "t", "T", "TRUE", "true", "True")
+
+
+async def servers(agent: Agent, call: Call) -> object:
+    """GET /v1/agent/servers: the servers that the client role knows."""
+    known = agent.servers()
+    if call.method == "GET":
+        return known
+    if not call.query.has("address"):
+        raise RequestFailed("missing server address", status=400)
+    # Nomad keeps only servers that answer a ping; accepting them unasked would be another thing.
+    raise RequestFailed("this agent cannot change its servers: it speaks no RPC", status=501)
+
+
+async def health(agent: Agent, call: Call) -> object:
+    """GET /v1/agent/health: 200 if all that was asked about is well, else 500."""
+    query = call.query
+    found = await agent.health(query.all("type"), query.first("region"), stale=query.has("stale"))
+    if found.ok:
+        return _parts(found)
+    # Nomad writes this body by other means: other order of fields, and typed as text.
+    return Answer(500, encode_json(_parts(found), keep_order=True), TEXT)
+
+
+def _parts(found: Health) -> dict[str, object]:
+    parts = {"client": found.client, "server": found.server}
+    return {
+        role: {"ok": part.ok, "message": part.message}
+        for role, part in parts.items()
+        if part is not None
+    }
+
+
+async def leader(agent: Agent, call: Call) -> object:
+    """GET /v1/status/leader: Raft address of the leader."""
+    return await agent.leader(call.query.first("region"), stale=call.query.has("stale"))
+
+
+async def raft_peers(agent: Agent, call: Call) -> object:
+    """GET /v1/status/peers: Raft addresses of the voters."""
+    return await agent.raft_peers(call.query.first("region"), stale=call.query.has("stale"))
+
+
+async def regions(agent: Agent, call: Call) -> object:
+    """GET /v1/regions: regions with a live server."""
+    return agent.regions()

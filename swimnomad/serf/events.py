@@ -114,3 +114,11 @@ class MessageDropped(Event, frozen=True):
     """A Serf message could not be understood or is of no use; `reason` says why."""
 
     reason: str
+
+
+class QueueTooLong(Event, frozen=True):
+    """A broadcast queue (`intent`, `query`, `event`) held `depth` messages; `dropped` were cut."""
+
+    queue: str
+    depth: int
+    dropped: int

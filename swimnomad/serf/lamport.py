@@ -35,3 +35,20 @@ class LamportClock:
         """Move past a time seen in a message; older times change nothing."""
         if ltime >= self._time:
             self._time = min(ltime + 1, LTIME_MAX)
+
+
+class Clocks:
+    """The three clocks of a node, each at 1 from the start.
+
+    Source: serf.md §5.
+    """
+
+    __slots__ = ("event", "member", "query")
+
+    def __init__(self) -> None:
+        self.member = LamportClock(1)
+        """Orders join and leave intents."""
+        self.event = LamportClock(1)
+        """Orders user events."""
+        self.query = LamportClock(1)
+        """Orders queries."""

@@ -12,9 +12,6 @@ from typing import NamedTuple
 IDS_PER_LTIME_MAX = 1024
 """Different queries remembered under one Lamport time; honest nodes reach a handful."""
 
-NO_BROADCAST = 2
-"""Flag of a query whose sender wants it not to be passed on."""
-
 
 class QueryReception(Enum):
     """What became of a received query; the text says why it was dropped."""

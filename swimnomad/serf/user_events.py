@@ -24,7 +24,7 @@ class Reception(Enum):
     FULL = "the event buffer is full"
 
 
-class EventSlot(NamedTuple):
+class RingSlot(NamedTuple):
     """The events of one Lamport time, (name, payload) each; a dict for order and quick look-up."""
 
     ltime: int
@@ -34,6 +34,21 @@ class EventSlot(NamedTuple):
 def size_of(name: str, payload: bytes) -> int:
     """Bytes of an event as the limits count them: name and payload."""
     return len(name.encode("utf-8", "surrogateescape")) + len(payload)
+
+
+def why_too_large(name: str, payload: bytes, message: bytes, limit: int) -> str:
+    """Why an event of our own must not be sent, judged by its parts and as encoded; else empty.
+
+    Args:
+        name: Name of the event.
+        payload: Its payload.
+        message: The event as it would be gossiped.
+        limit: Bytes that the configuration allows, at most `USER_EVENT_BYTES_CAP`.
+    """
+    for size, what in ((size_of(name, payload), "name and payload"), (len(message), "message")):
+        if size > limit:
+            return f"user event exceeds the limit of {limit} bytes: its {what} has {size}"
+    return ""
 
 
 class UserEventBuffer:
@@ -46,14 +61,14 @@ class UserEventBuffer:
     """
 
     def __init__(self, size: int, bytes_max: int) -> None:
-        self._slots: list[EventSlot | None] = [None] * size
+        self._slots: list[RingSlot | None] = [None] * size
         self._bytes_max = bytes_max
         self._bytes = 0
         self.ltime_min = 0
         """Events before this Lamport time are of no interest (a join that ignores old ones)."""
         self.version = 0
 
-    def __iter__(self) -> Iterator[EventSlot | None]:
+    def __iter__(self) -> Iterator[RingSlot | None]:
         """Every slot of the ring, the empty ones as None."""
         return iter(self._slots)
 
@@ -81,13 +96,13 @@ class UserEventBuffer:
         self.version += 1
         return Reception.NEW
 
-    def _renew(self, ltime: int) -> EventSlot:
+    def _renew(self, ltime: int) -> RingSlot:
         """Give the slot of `ltime` to it; what stood there is forgotten."""
         index = ltime % len(self._slots)
         replaced = self._slots[index]
         if replaced is not None:
             for name, payload in replaced.events:
                 self._bytes -= size_of(name, payload)
-        slot = self._slots[index] = EventSlot(ltime, {})
+        slot = self._slots[index] = RingSlot(ltime, {})
         self.version += 1
         return slot

@@ -45,7 +45,7 @@ def test_members_keep_the_order_of_their_appearance() -> None:
 
 def test_the_view_of_members_cannot_be_written() -> None:
     with pytest.raises(TypeError):
-        MemberTable().members["a"] = member("a")  # type: ignore[index] - that is the test
+        MemberTable().members["a"] = member("a")  # type: ignore[index]  # that is the test
 
 
 def test_erasing_forgets_the_record_and_its_side_list_entry() -> None:

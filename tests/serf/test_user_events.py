@@ -8,8 +8,8 @@ from swimnomad.serf.lamport import LTIME_MAX
 from swimnomad.serf.user_events import (
     EVENTS_PER_LTIME_MAX,
     USER_EVENT_BYTES_CAP,
-    EventSlot,
     Reception,
+    RingSlot,
     UserEventBuffer,
 )
 
@@ -49,7 +49,7 @@ def test_a_new_lamport_time_takes_over_the_slot_of_an_old_one() -> None:
     events = buffer(size=4)
     events.receive(1, "old", b"", 2)
     events.receive(5, "new", b"", 6)
-    assert list(events) == [None, EventSlot(5, {("new", b""): None}), None, None]
+    assert list(events) == [None, RingSlot(5, {("new", b""): None}), None, None]
 
 
 def test_two_events_at_the_end_of_time_cannot_displace_each_other_for_ever() -> None:

@@ -9,15 +9,10 @@ from contextlib import contextmanager
 
 import trio
 
+from swimnomad.nomad.services import EventsLost
 from swimnomad.swim.effects import Event
 
 BUFFER_DEFAULT = 1024
-
-
-class EventsLost(Event, frozen=True):
-    """A subscriber was too slow: `count` events went by unseen at this place of the stream."""
-
-    count: int
 
 
 class Subscription:

@@ -5,11 +5,10 @@ Source: gossip.md §5.10, §7.3.
 
 from __future__ import annotations
 
-import struct
 from typing import Final, NamedTuple
 
 from swimnomad.errors import MalformedMessage
-from swimnomad.wire import lzw
+from swimnomad.wire import estimate, lzw
 from swimnomad.wire.dialect import BYTES, U8, Field, Schema
 from swimnomad.wire.messages import MessageType
 
@@ -31,45 +30,51 @@ COMPRESSED: Final = Schema(
 )
 
 _TYPE = bytes((MessageType.COMPRESS,))
-_OVERHEAD_BYTES_MIN = 1 + len(COMPRESSED.encode(Compressed(ALGORITHM_LZW, b"")))
 
-_BOUND_BYTES_MAX = 256
+_PING = int(MessageType.PING)
+
+_HEAD_BYTES = len(COMPRESSED.encode(Compressed(ALGORITHM_LZW, b"")))
+"""Type byte and body but for the stream and its length: one byte less, one byte more."""
+
+_SHORT_BYTES_MAX = 200
 """Longest message whose outcome is estimated first: beyond it an attempt is rarely in vain."""
-
-_PAIRS = tuple(
-    (struct.Struct(f"={length // 2}H"), struct.Struct(f"={(length - 1) // 2}H"))
-    for length in range(1, _BOUND_BYTES_MAX + 1)
-)
 
 
 def wrap(message: bytes) -> bytes:
     """A compress message around `message`, even if that makes it longer."""
-    return _TYPE + COMPRESSED.encode(Compressed(ALGORITHM_LZW, lzw.compress(message)))
+    return _wrapped(lzw.compress(message))
 
 
 def wrap_if_shorter(message: bytes) -> bytes:
     """A compress message around `message` if that is shorter, else `message` itself."""
-    if is_hopeless(message):
-        return message
-    wrapped = wrap(message)
-    return wrapped if len(wrapped) < len(message) else message
-
-
-def is_hopeless(message: bytes) -> bool:
-    """Whether compression certainly makes a message no shorter; False means not known.
-
-    A code stands for several bytes only if every pair of neighbours among them occurred before.
-    So each distinct pair costs a code at its first place, and there is one code more at the end.
-    With the clear at the start and the end code that makes pairs + 3 codes of at least 9 bits.
-    """
     length = len(message)
-    if length > _BOUND_BYTES_MAX:
-        return False
-    if length < _OVERHEAD_BYTES_MIN + 4:
-        return True
-    even, odd = _PAIRS[length - 1]
-    pairs = {*even.unpack_from(message), *odd.unpack_from(message, 1)}
-    return _OVERHEAD_BYTES_MIN + (9 * (len(pairs) + 3) + 7) // 8 >= length
+    if length <= _SHORT_BYTES_MAX:
+        codes_max = _CODES_MAX[length]
+        if codes_max < 1:
+            return message
+        if message[0] == _PING and estimate.ping_codes_min(message) > codes_max:
+            return message
+        if estimate.codes_min(message) > codes_max:
+            return message
+    stream = lzw.compress_within(message, _stream_bytes_max(length))
+    return message if stream is None else _wrapped(stream)
+
+
+def _wrapped(stream: bytes) -> bytes:
+    return _TYPE + COMPRESSED.encode(Compressed(ALGORITHM_LZW, stream))
+
+
+def _stream_bytes_max(length: int) -> int:
+    """Longest stream with which a compress message is shorter than `length` bytes."""
+    room = length - 1 - _HEAD_BYTES
+    # The length of the stream takes 1, 3 or 5 bytes, by its size.
+    return max(min(room - 1, 31), min(room - 3, 0xFFFF), room - 5)
+
+
+_CODES_MAX = tuple(
+    lzw.code_count_max(_stream_bytes_max(length)) for length in range(_SHORT_BYTES_MAX + 1)
+)
+"""By the length of a message: most codes its stream may have so that compression pays."""
 
 
 def unwrap_untrusted(body: bytes, limit: int) -> bytes:

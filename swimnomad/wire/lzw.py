@@ -8,6 +8,8 @@ Source: gossip.md §7; compress/lzw of Go.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from swimnomad.errors import MalformedMessage
 
 _CLEAR = 256
@@ -17,12 +19,18 @@ _WIDTH_MAX = 12
 _CODE_LAST = 4095
 """When the counter of codes reaches this the encoder clears the table instead of using it."""
 
+_CODES_PER_TABLE = _CODE_LAST - _END
+"""Codes written from one clear to the next."""
+
 _WIDTH_ENDS = tuple((width, (1 << width) - _END) for width in range(_WIDTH_MIN, _WIDTH_MAX))
 """Width, and how many codes after a clear are written in it or a smaller one.
 
 The counter stands at 257 after a clear and grows by one with each code; the width grows when the
 counter reaches the next power of two, that is, after the code that made it so.
 """
+
+UNLIKE = 1 << 24
+"""A symbol for `count_codes` that differs from every byte and may stand once."""
 
 _BITS = {
     width: tuple(format(code, f"0{width}b") for code in range(1 << width))
@@ -33,31 +41,46 @@ _BITS = {
 
 def compress(data: bytes) -> bytes:
     """The bytes that the reference makes of `data`."""
-    tables, codes = _codes(data)
-    digits: list[str] = [_BITS[_WIDTH_MIN][_CLEAR]]
-    for table in tables:
-        digits += _table_digits(table)
-        digits.append(_BITS[_WIDTH_MAX][_CLEAR])
-    digits += _table_digits(codes)
-    digits.append(_BITS[_width_after(len(codes))][_END])
-    # The first code stands in the lowest bits, so it comes last in a number written as usual.
-    # Powers of two are converted in linear time.
-    digits.reverse()
-    text = "".join(digits)
-    return int(text, 2).to_bytes((len(text) + 7) // 8, "little")
+    return _pack(_codes(data, _CODES_PER_TABLE))
 
 
-def _codes(data: bytes) -> tuple[list[list[int]], list[int]]:
-    """The codes of the tables that were cleared, and those of the last one, each times 256."""
-    full: list[list[int]] = []
-    codes: list[int] = []
+def compress_within(data: bytes, size_max: int) -> bytes | None:
+    """The same if it has at most `size_max` bytes, else None, which is found out sooner."""
+    codes_max = code_count_max(size_max)
+    if codes_max < 1 and data:
+        return None
+    tables = _codes(data, codes_max)
+    if sum(map(len, tables)) > codes_max:
+        return None
+    packed = _pack(tables)
+    return packed if len(packed) <= size_max else None
+
+
+def count_codes(symbols: Sequence[int]) -> int:
+    """Number of codes for up to 3838 symbols, bytes or `UNLIKE`."""
+    assert len(symbols) <= _CODES_PER_TABLE
+    return len(_codes(symbols, _CODES_PER_TABLE)[0])
+
+
+def code_count_max(size: int) -> int:
+    """Most codes that may fit into `size` bytes; that many do if they are below 255."""
+    return 8 * size // _WIDTH_MIN - 2  # clear and end take one each
+
+
+def _codes(data: Sequence[int], codes_max: int) -> list[list[int]]:
+    """The codes of each table, from one clear to the next, each code times 256.
+
+    If more than `codes_max` are needed the search may end early, with more than that.
+    """
+    tables: list[list[int]] = [[]]
     if not data:
-        return full, codes
+        return tables
     # Codes are kept times 256: adding the next byte gives the key of the table at once.
     table: dict[int, int] = {}
+    codes = tables[0]
     append = codes.append
     counter = _END << 8
-    last = _CODE_LAST << 8
+    stop = (_END + min(codes_max, _CODES_PER_TABLE)) << 8
     rest = iter(data)
     current = next(rest) << 8
     for byte in rest:
@@ -68,19 +91,35 @@ def _codes(data: bytes) -> tuple[list[list[int]], list[int]]:
         append(current)
         current = byte << 8
         counter += 256
-        if counter != last:
+        if counter != stop:
             table[key] = counter
-        else:
-            full.append(codes)
-            codes = []
-            append = codes.append
-            table = {}
-            counter = _END << 8
-    append(current)
-    if counter + 256 == last:
-        full.append(codes)
+            continue
+        if codes_max < _CODES_PER_TABLE:
+            break  # what was not looked at needs one code more at least
         codes = []
-    return full, codes
+        tables.append(codes)
+        append = codes.append
+        table = {}
+        counter = _END << 8
+    append(current)
+    if len(codes) == _CODES_PER_TABLE:
+        tables.append([])
+    return tables
+
+
+def _pack(tables: list[list[int]]) -> bytes:
+    """The codes as bits, with a clear before each table and the end code after the last."""
+    digits: list[str] = [_BITS[_WIDTH_MIN][_CLEAR]]
+    for table in tables[:-1]:
+        digits += _table_digits(table)
+        digits.append(_BITS[_WIDTH_MAX][_CLEAR])
+    digits += _table_digits(tables[-1])
+    digits.append(_BITS[_width_after(len(tables[-1]))][_END])
+    # The first code stands in the lowest bits, so it comes last in a number written as usual.
+    # Powers of two are converted in linear time.
+    digits.reverse()
+    text = "".join(digits)
+    return int(text, 2).to_bytes((len(text) + 7) // 8, "little")
 
 
 def _table_digits(codes: list[int]) -> list[str]:

@@ -29,6 +29,10 @@ The counter stands at 257 after a clear and grows by one with each code; the wid
 counter reaches the next power of two, that is, after the code that made it so.
 """
 
+_LITERALS: tuple[bytes | None, ...] = (*(bytes((byte,)) for byte in range(256)), None, None)
+_CHUNK_BYTES = 12
+"""Input taken at a time: enough that it is seldom, and that the number stays small."""
+
 UNLIKE = 1 << 24
 """A symbol for `count_codes` that differs from every byte and may stand once."""
 
@@ -78,29 +82,28 @@ def _codes(data: Sequence[int], codes_max: int) -> list[list[int]]:
     # Codes are kept times 256: adding the next byte gives the key of the table at once.
     table: dict[int, int] = {}
     codes = tables[0]
-    append = codes.append
+    append, get = codes.append, table.get
     counter = _END << 8
     stop = (_END + min(codes_max, _CODES_PER_TABLE)) << 8
     rest = iter(data)
     current = next(rest) << 8
     for byte in rest:
-        key = current | byte
-        if key in table:
-            current = table[key]
+        if (longer := get(current | byte)) is not None:
+            current = longer
             continue
         append(current)
-        current = byte << 8
         counter += 256
         if counter != stop:
-            table[key] = counter
-            continue
-        if codes_max < _CODES_PER_TABLE:
+            table[current | byte] = counter
+        elif codes_max < _CODES_PER_TABLE:
             break  # what was not looked at needs one code more at least
-        codes = []
-        tables.append(codes)
-        append = codes.append
-        table = {}
-        counter = _END << 8
+        else:
+            codes = []
+            tables.append(codes)
+            table = {}
+            append, get = codes.append, table.get
+            counter = _END << 8
+        current = byte << 8
     append(current)
     if len(codes) == _CODES_PER_TABLE:
         tables.append([])
@@ -150,8 +153,7 @@ def decompress_untrusted(data: bytes, limit: int) -> bytes:
         MalformedMessage: At a code that cannot be, at an end of input before the end code, or if
             the result has more than `limit` bytes.
     """
-    literals = [bytes((byte,)) for byte in range(256)] + [b"", b""]
-    table = list(literals)
+    table = list(_LITERALS)  # what each code means; None for clear and end
     output: list[bytes] = []
     size = 0
     width, threshold = _WIDTH_MIN, 1 << _WIDTH_MIN
@@ -159,23 +161,23 @@ def decompress_untrusted(data: bytes, limit: int) -> bytes:
     bits = available = position = 0
     while True:
         if available < width:
-            chunk = data[position : position + 6]
+            chunk = data[position : position + _CHUNK_BYTES]
             bits |= int.from_bytes(chunk, "little") << available
             available += 8 * len(chunk)
-            position += 6
+            position += _CHUNK_BYTES
             if available < width:
                 raise MalformedMessage("unexpected EOF")
         code = bits & (threshold - 1)
         bits >>= width
         available -= width
-        if code == _END:
-            return b"".join(output)
-        if code == _CLEAR:
-            table = list(literals)
-            width, threshold, last = _WIDTH_MIN, 1 << _WIDTH_MIN, None
-            continue
         if code < len(table):
             piece = table[code]
+            if piece is None:
+                if code == _END:
+                    return b"".join(output)
+                table = list(_LITERALS)
+                width, threshold, last = _WIDTH_MIN, 1 << _WIDTH_MIN, None
+                continue
         elif code == len(table) and last is not None:
             piece = last + last[:1]
         else:

@@ -114,10 +114,14 @@ class ExchangeFailed(Event, frozen=True):
 
 
 class InputDropped(Event, frozen=True):
-    """Bytes from a peer were counted and thrown away: `reason` says what was wrong."""
+    """Bytes from a peer were counted and thrown away: `reason` says what was wrong.
+
+    `kind` is one of a fixed, short list of words; the counter `dropped.<kind>` counts it.
+    """
 
     source: Address
     reason: str
+    kind: str = ""
 
 
 class HealthChanged(Event, frozen=True):

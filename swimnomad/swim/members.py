@@ -81,6 +81,13 @@ class NodeEntry:
         self.suspicion: Suspicion | None = None
         self.address = Address(host_of_ip(ip), port)
 
+    def move(self, ip: bytes, port: int) -> None:
+        """Change the address."""
+        if ip != self.ip or port != self.port:
+            self.ip = ip
+            self.port = port
+            self.address = Address(host_of_ip(ip), port)
+
     def __repr__(self) -> str:
         """For failing tests."""
         return f"<{self.name} {self.state.name} {self.incarnation} at {self.address}>"

@@ -1,0 +1,50 @@
+"""The gossip tick: broadcasts to a few random members.
+
+Source: gossip.md §24.
+"""
+
+from __future__ import annotations
+
+from swimnomad.swim.context import Context
+from swimnomad.swim.datagrams import Sender
+from swimnomad.swim.members import NodeEntry
+from swimnomad.swim.selection import select_random
+from swimnomad.swim.ticker import Ticker
+from swimnomad.swim.timers import GossipTick
+from swimnomad.wire.messages import NodeState
+
+
+class Gossiper:
+    """Spreads what is in the broadcast queue."""
+
+    _ticker: Ticker
+
+    def __init__(self, context: Context, sender: Sender) -> None:
+        self._context = context
+        self._sender = sender
+
+    def start(self) -> None:
+        """Begin to tick, at a random phase so that nodes do not gossip in step."""
+        context = self._context
+        interval = context.config.gossip_interval
+        if interval > 0 and context.config.gossip_nodes > 0:
+            self._ticker = Ticker(context.now + context.rng.random() * interval, interval)
+            context.set_timer(GossipTick(), self._ticker.due)
+
+    def on_tick(self) -> None:
+        """Gossip to some members; each gets its own share of the queue."""
+        context = self._context
+        context.set_timer(GossipTick(), self._ticker.advance(context.now))
+        count = context.config.gossip_nodes
+        for entry in select_random(context.table, count, self._is_worth_telling, context.rng):
+            if not self._sender.gossip(entry):
+                break
+
+    def _is_worth_telling(self, entry: NodeEntry) -> bool:
+        if entry is self._context.own or entry.state is NodeState.LEFT:
+            return False
+        if entry.state is not NodeState.DEAD:
+            return True
+        # The newly dead are told as well: a live one among them can refute.
+        keep = self._context.config.gossip_to_the_dead_time
+        return self._context.now - entry.state_change <= keep

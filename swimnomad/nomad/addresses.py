@@ -6,6 +6,7 @@ Source: nomad-agent.md §8, §9; gossip.md §30.
 from __future__ import annotations
 
 import ipaddress
+import re
 
 from swimnomad.errors import ConfigError
 from swimnomad.names import PORT_MAX, Address
@@ -48,6 +49,50 @@ def _port(digits: str, text: str, key: str) -> int:
     if not (digits.isascii() and digits.isdigit() and int(digits) <= PORT_MAX):
         raise ConfigError(f"{key} is {text!r}; its port must be a number from 0 to {PORT_MAX}")
     return int(digits)
+
+
+_TEMPLATE = re.compile(r"\{\{\s*(?P<function>\w+)(?:\s+\"(?P<interface>[^\"]+)\")?\s*\}\}")
+
+
+def resolve_template(text: str, key: str) -> str:
+    """An address as configured, its template (`{{ GetPrivateIP }}`) put in.
+
+    Args:
+        text: An IP address, with a port where `key` is an `advertise` value; or a template. Empty
+            stays empty.
+        key: For messages.
+
+    Raises:
+        ConfigError: Naming the key, what was found and what is allowed.
+    """
+    text = text.strip()
+    match = _TEMPLATE.match(text)
+    if match is not None:
+        host = _host_of_template(match["function"], match["interface"] or "")
+        if not host:
+            raise ConfigError(f"{key} is {text!r}: this host has no such address")
+        text = (f"[{host}]" if ":" in host and match.end() < len(text) else host) + text[
+            match.end() :
+        ]
+    if text and key.startswith("advertise."):
+        split_advertise(text, 0, key)
+    elif text:
+        try:
+            ipaddress.ip_address(text)
+        except ValueError:
+            raise ConfigError(
+                f"{key} is {text!r}; allowed are an IP address, "
+                '"{{ GetPrivateIP }}" and "{{ GetInterfaceIP \\"NAME\\" }}"'
+            ) from None
+    return text
+
+
+def _host_of_template(function: str, interface: str) -> str:
+    if function == "GetPrivateIP" and not interface:
+        return first_private_address()
+    if function == "GetInterfaceIP" and interface:
+        return first_private_address(interface)
+    return ""
 
 
 def first_private_address(interface: str = "") -> str:

@@ -22,7 +22,8 @@ import enum
 from collections.abc import Iterator, Mapping
 from typing import Union
 
-from swimnomad.names import Value
+from swimnomad.names import PORT_MAX, Value
+from swimnomad.swim.config import PROFILES
 
 
 class Kind(enum.Enum):
@@ -73,13 +74,20 @@ _WORDS = {
 
 
 class Key(Value, frozen=True):
-    """One key. `shown` is its name in `/v1/agent/self`, empty if it is not shown there."""
+    """One key.
+
+    `shown` is its name in `/v1/agent/self`, empty if it is not shown there. `allowed` lists the
+    only values there are, `low` and `high` the range of a number.
+    """
 
     kind: Kind
     shown: str
     default: object = None
     ours: bool = False
     refusal: str = ""
+    allowed: tuple[str, ...] = ()
+    low: int | None = None
+    high: int | None = None
 
 
 class Block(Value, frozen=True):
@@ -122,19 +130,16 @@ _NO_TLS = "this version does not speak TLS and would serve in the clear"
 _NO_ACL = "this version has no ACLs and would leave the API open"
 _NO_LOG_FILE = "this version logs to standard error"
 
+_SERVICES = {"http": "HTTP", "rpc": "RPC", "serf": "Serf"}
+
 _PORTS = Block(
     "Ports",
-    {
-        "http": _ours(Kind.INT, "HTTP"),
-        "rpc": _ours(Kind.INT, "RPC"),
-        "serf": _ours(Kind.INT, "Serf"),
-    },
+    {key: Key(Kind.INT, name, ours=True, low=0, high=PORT_MAX) for key, name in _SERVICES.items()},
 )
 
 
 def _hosts(shown: str) -> Block:
-    names = {"http": "HTTP", "rpc": "RPC", "serf": "Serf"}
-    return Block(shown, {key: _ours(Kind.TEXT, name) for key, name in names.items()})
+    return Block(shown, {key: _ours(Kind.TEXT, name) for key, name in _SERVICES.items()})
 
 
 _SERVER_JOIN = Block(
@@ -375,11 +380,11 @@ _LIMITS = Block(
 _GOSSIP = Block(
     "",
     {
-        "profile": _ours(Kind.TEXT),
+        "profile": Key(Kind.TEXT, "", ours=True, allowed=tuple(PROFILES)),
         "scale": _ours(Kind.FLOAT),
         "allow_any_serf": _ours(Kind.FLAG),
         "allow_faults": _ours(Kind.FLAG),
-        "compat": _ours(Kind.TEXT),
+        "compat": Key(Kind.TEXT, "", ours=True, allowed=("safe", "upstream")),
         "label": _ours(Kind.TEXT),
     },
 )

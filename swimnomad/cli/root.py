@@ -10,6 +10,9 @@ import click
 from swimnomad import __version__
 
 SECTIONS: Mapping[str, Mapping[str, str]] = {
+    "Run agents": {
+        "agent": "Run one agent until it is told to stop.",
+    },
     "Ask an agent": {
         "members": "List the members an agent knows.",
         "join": "Make an agent join others.",

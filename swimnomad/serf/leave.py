@@ -80,3 +80,9 @@ class BroadcastWaits:
     def close(self, ticket: int) -> Purpose | None:
         """Stop waiting; None if that happened before."""
         return self._purposes.pop(ticket, None)
+
+    def close_all(self) -> list[Purpose]:
+        """Stop waiting for anything; return who did wait, in order."""
+        purposes = list(self._purposes.values())
+        self._purposes.clear()
+        return purposes

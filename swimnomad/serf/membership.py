@@ -61,6 +61,8 @@ class Membership:
         self.intents = IntentBuffer(config.intents_max)
         self.flaps = 0
         """Members that came back within the flap timeout of their failure."""
+        self.departed: Member | None = None
+        """The node's own last record, once it has left for so long that it was reaped."""
 
     # -- what the gossip layer reports
 
@@ -156,7 +158,7 @@ class Membership:
         else:
             status = Status.LEAVING if known.status is Status.ALIVE else known.status
             self.table.store(replace(known, status=status, status_ltime=ltime))
-        # The node's own record stays for as long as the node runs.
+        # Nobody prunes the node that runs here: it knows best when it is gone.
         return Verdict(rebroadcast=True, event=event, prune=prune and name != self._name)
 
     # -- forgetting
@@ -191,15 +193,14 @@ class Membership:
         self.intents.reap(now, self._config.recent_intent_timeout)
         return events
 
-    def _is_gone_longer(self, member: Member, timeout: float, now: float) -> bool:
-        return (
-            member.name != self._name
-            and member.leave_time is not None
-            and now - member.leave_time > timeout
-        )
+    @staticmethod
+    def _is_gone_longer(member: Member, timeout: float, now: float) -> bool:
+        return member.leave_time is not None and now - member.leave_time > timeout
 
     def _erase(self, member: Member) -> MemberEvent:
         self.table.erase(member.name)
+        if member.name == self._name:
+            self.departed = member
         return MemberReaped(member)
 
     def _make_room(self) -> list[MemberEvent]:

@@ -1,13 +1,19 @@
-"""The ring of recent queries: enough to pass each one on once.
+"""Queries of others: recognised by a ring of recent ones, and passed on once each.
 
 This node neither asks nor answers queries yet; a pool in which others do still relies on it to
 spread them.
+
+Source: serf.md §15.2.
 """
 
 from __future__ import annotations
 
 from enum import Enum
 from typing import NamedTuple
+
+from swimnomad.serf.context import Context
+from swimnomad.serf.events import MessageDropped
+from swimnomad.wire.serf_messages import Query, QueryFlag
 
 IDS_PER_LTIME_MAX = 1024
 """Different queries remembered under one Lamport time; honest nodes reach a handful."""
@@ -18,7 +24,6 @@ class QueryReception(Enum):
 
     NEW = ""
     DUPLICATE = "a repeat"
-    BEFORE_MINIMUM = "older than what was asked for"
     TOO_OLD = "older than the query buffer reaches back"
     FULL = "too many queries under one Lamport time"
 
@@ -31,21 +36,14 @@ class QuerySlot(NamedTuple):
 
 
 class QueryBuffer:
-    """Ring of `size` slots; a Lamport time has the slot `ltime mod size`.
-
-    Source: serf.md §15.2.
-    """
+    """Ring of `size` slots; a Lamport time has the slot `ltime mod size`."""
 
     def __init__(self, size: int) -> None:
         self._slots: list[QuerySlot | None] = [None] * size
-        self.ltime_min = 0
-        """Queries before this Lamport time are of no interest."""
 
     def receive(self, ltime: int, query_id: int, clock: int) -> QueryReception:
         """Remember a query unless it is old or known; `clock` is the query clock's time."""
         size = len(self._slots)
-        if ltime < self.ltime_min:
-            return QueryReception.BEFORE_MINIMUM
         slot = self._slots[ltime % size]
         if clock - size > ltime or (slot is not None and slot.ltime > ltime):
             return QueryReception.TOO_OLD
@@ -57,3 +55,23 @@ class QueryBuffer:
             return QueryReception.FULL
         slot.ids.add(query_id)
         return QueryReception.NEW
+
+
+class Queries:
+    """The queries that pass through one node."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.buffer = QueryBuffer(context.config.query_buffer)
+
+    def on_query(self, query: Query, payload: bytes, now: float) -> None:
+        """A query came by gossip; unless it is flagged, `payload` is passed on byte for byte."""
+        context = self._context
+        clock = context.clocks.query
+        clock.witness(query.ltime)
+        reception = self.buffer.receive(query.ltime, query.id, clock.time)
+        if reception is QueryReception.NEW:
+            if not query.flags & QueryFlag.NO_BROADCAST:
+                context.queues.queries.queue(payload)
+        elif reception is not QueryReception.DUPLICATE:
+            context.emit(MessageDropped(f"query {query.name!r}: {reception.value}"))

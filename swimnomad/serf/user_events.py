@@ -1,10 +1,19 @@
-"""The ring of recent user events: what was delivered already, and what newcomers are told."""
+"""User events: sent, received once each, passed on, and kept for newcomers in a ring.
+
+Source: serf.md §14.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum
 from typing import NamedTuple
+
+from swimnomad.serf.context import Context
+from swimnomad.serf.events import MessageDropped, UserEventFinished, UserEventReceived
+from swimnomad.serf.inputs import SendUserEvent
+from swimnomad.serf.text import is_writable
+from swimnomad.wire.serf_messages import UserEvent, encode_serf
 
 USER_EVENT_BYTES_CAP = 9216
 """No event may be larger, whatever the configured limit: the reference's own "sane limit"."""
@@ -56,8 +65,6 @@ class UserEventBuffer:
 
     Holds at most `bytes_max` bytes of names and payloads, and `EVENTS_PER_LTIME_MAX` events a slot.
     `version` grows with every change.
-
-    Source: serf.md §14.
     """
 
     def __init__(self, size: int, bytes_max: int) -> None:
@@ -106,3 +113,47 @@ class UserEventBuffer:
         slot = self._slots[index] = RingSlot(ltime, {})
         self.version += 1
         return slot
+
+
+class UserEvents:
+    """The user events of one node."""
+
+    def __init__(self, context: Context) -> None:
+        config = context.config
+        self._context = context
+        self.buffer = UserEventBuffer(config.event_buffer, config.event_buffer_bytes_max)
+
+    def send(self, command: SendUserEvent) -> None:
+        """Broadcast an event of our own; `UserEventFinished` tells whether it is on its way."""
+        context = self._context
+        error = "" if is_writable(command.name) else f"the name {command.name!r} is not text"
+        if not error:
+            clock = context.clocks.event
+            event = UserEvent(clock.time, command.name, command.payload, command.coalesce)
+            message = encode_serf(event)
+            limit = context.config.user_event_bytes_max
+            error = why_too_large(command.name, command.payload, message, limit)
+        if not error:
+            clock.increment()
+            self.receive(event)
+            context.queues.events.queue(message)
+        context.emit(UserEventFinished(command.operation, error))
+
+    def on_event(self, event: UserEvent, payload: bytes, now: float) -> None:
+        """An event came by gossip; `payload` is passed on byte for byte."""
+        if self.receive(event):
+            self._context.queues.events.queue(payload)
+
+    def receive(self, event: UserEvent) -> bool:
+        """Witness, remember and announce an event; tell whether it is new."""
+        context = self._context
+        clock = context.clocks.event
+        clock.witness(event.ltime)
+        payload = event.payload or b""  # Nil and empty are equal.
+        reception = self.buffer.receive(event.ltime, event.name, payload, clock.time)
+        if reception is Reception.NEW:
+            context.emit(UserEventReceived(event.ltime, event.name, payload, event.coalesce))
+            return True
+        if reception not in (Reception.DUPLICATE, Reception.BEFORE_MINIMUM):
+            context.emit(MessageDropped(f"user event {event.name!r}: {reception.value}"))
+        return False

@@ -56,9 +56,19 @@ EventType = TypeVar("EventType", bound=Event)
 LATENCY = 0.002
 
 
-def serf_config(name: str, profile: str = "local", **settings: object) -> SerfConfig:
-    """A configuration by name, with short Serf intervals unless told otherwise."""
-    swim = msgspec.convert({**profile_settings(profile), "name": name}, SwimConfig)
+def serf_config(
+    name: str,
+    profile: str = "local",
+    *,
+    gossip: dict[str, object] | None = None,
+    **settings: object,
+) -> SerfConfig:
+    """A configuration by name, with short Serf intervals unless told otherwise.
+
+    `gossip` overrides settings of the gossip layer.
+    """
+    fields = {**profile_settings(profile), "name": name, **(gossip or {})}
+    swim = msgspec.convert(fields, SwimConfig)
     defaults: dict[str, object] = {"reap_interval": 1.0, "reconnect_interval": 1.0}
     return SerfConfig(swim, **{**defaults, **settings})  # type: ignore[arg-type]  # settings vary
 
@@ -239,10 +249,18 @@ class Net:
         host = self.hosts[address] = Host(self, node, address)
         return host.start()
 
-    def pool(self, count: int, profile: str = "local", **settings: object) -> list[Host]:
+    def pool(
+        self,
+        count: int,
+        profile: str = "local",
+        *,
+        gossip: dict[str, object] | None = None,
+        **settings: object,
+    ) -> list[Host]:
         """Nodes a, b, c, … that have joined the first and see each other."""
         hosts = [
-            self.add(serf_config(chr(ord("a") + i), profile, **settings)) for i in range(count)
+            self.add(serf_config(chr(ord("a") + i), profile, gossip=gossip, **settings))
+            for i in range(count)
         ]
         for host in hosts[1:]:
             host.join(hosts[0])

@@ -303,12 +303,15 @@ def test_the_application_may_set_the_limit_for_each_member() -> None:
     assert limits == [("f", 10.0), ("l", 20.0), ("kept", 20.0)]
 
 
-def test_the_own_record_survives_its_own_leave() -> None:
+def test_the_own_record_is_reaped_only_after_its_own_leave_and_remembered() -> None:
     bench = Bench(tombstone_timeout=1.0)
+    assert bench.m.reap(100.0, None) == []
     bench.m.on_leave_intent("me", 9, 0.0)
     bench.m.on_node_left(node("me"), 0.0)
-    assert bench.m.reap(100.0, None) == []
-    assert bench.status("me") is Status.LEFT
+    (event,) = bench.m.reap(100.0, None)
+    assert isinstance(event, MemberReaped)
+    assert bench.m.departed == event.member
+    assert event.member.status is Status.LEFT
 
 
 def test_a_full_table_gives_up_the_longest_gone_for_a_newcomer() -> None:

@@ -22,13 +22,6 @@ def test_a_query_older_than_the_buffer_is_dropped_and_the_oldest_in_it_is_not() 
     assert queries.receive(6, 1, 10) is QueryReception.NEW
 
 
-def test_a_query_before_the_minimum_is_dropped() -> None:
-    queries = QueryBuffer(4)
-    queries.ltime_min = 3
-    assert queries.receive(2, 1, 3) is QueryReception.BEFORE_MINIMUM
-    assert queries.receive(3, 1, 4) is QueryReception.NEW
-
-
 def test_a_new_lamport_time_forgets_the_ids_of_the_old_one_in_its_slot() -> None:
     queries = QueryBuffer(4)
     queries.receive(1, 9, 2)

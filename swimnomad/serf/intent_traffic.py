@@ -1,0 +1,72 @@
+"""Intents in and out: what is heard is applied and passed on, what is wrong is contradicted.
+
+Source: serf.md §8, §9, §12.
+"""
+
+from __future__ import annotations
+
+from swimnomad.serf.context import Context
+from swimnomad.serf.events import Status
+from swimnomad.serf.membership import Verdict
+from swimnomad.serf.timers import PruneDue
+from swimnomad.wire.serf_messages import JoinIntent, LeaveIntent, encode_serf
+
+
+class IntentTraffic:
+    """Join and leave intents of one node."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def on_join(self, intent: JoinIntent, payload: bytes, now: float) -> None:
+        """A join intent came by gossip; `payload` is passed on byte for byte."""
+        context = self._context
+        if context.membership.on_join_intent(intent.node, intent.ltime, now).rebroadcast:
+            context.queues.intents.queue(payload)
+
+    def on_leave(self, intent: LeaveIntent, payload: bytes, now: float) -> None:
+        """A leave intent came by gossip; `payload` is passed on byte for byte."""
+        if self._apply(intent, now).rebroadcast:
+            self._context.queues.intents.queue(payload)
+
+    def on_implied(self, intent: JoinIntent | LeaveIntent, now: float) -> None:
+        """A push/pull implies an intent: nobody else needs to hear of it."""
+        if isinstance(intent, LeaveIntent):
+            self._apply(intent, now)
+        else:
+            self._context.membership.on_join_intent(intent.node, intent.ltime, now)
+
+    def broadcast_join(self, now: float) -> None:
+        """Tell the others that this node is here, or contradict whoever says that it leaves."""
+        context = self._context
+        ltime = context.clocks.member.time
+        context.membership.on_join_intent(context.name, ltime, now)
+        context.queues.intents.queue(encode_serf(JoinIntent(ltime, context.name)))
+
+    def make_leave(self, node: str, now: float, *, prune: bool) -> tuple[bytes, Verdict]:
+        """A new leave intent about `node`, already applied here, and what it led to."""
+        clock = self._context.clocks.member
+        intent = LeaveIntent(clock.time, node, prune)
+        clock.increment()
+        return encode_serf(intent), self._apply(intent, now)
+
+    def _apply(self, intent: LeaveIntent, now: float) -> Verdict:
+        context = self._context
+        verdict = context.membership.on_leave_intent(
+            intent.node, intent.ltime, now, prune=intent.prune, is_alive=context.is_alive
+        )
+        if verdict.refute:
+            self.broadcast_join(now)
+        context.emit(verdict.event)
+        if verdict.prune:
+            self._prune(intent.node, now)
+        return verdict
+
+    def _prune(self, node: str, now: float) -> None:
+        """Erase a member; one that is leaving gets the time to do so first."""
+        context = self._context
+        if context.table.members[node].status is Status.LEAVING:
+            delay = context.config.broadcast_timeout + context.config.leave_propagate_delay
+            context.set_timer(PruneDue(node), now + delay)
+        else:
+            context.emit(context.membership.prune(node))

@@ -56,8 +56,7 @@ class Departures:
 
     def on_gossip_leave_finished(self, event: LeaveFinished, now: float) -> None:
         """The layer below has left."""
-        if self._leaving is not None and self._leaving.phase is LeavePhase.GOSSIP:
-            self._advance(now, heard=event.heard)
+        self._advance(now, heard=event.heard)
 
     def on_propagation_over(self, now: float) -> None:
         """The others had time to tell each other."""
@@ -72,7 +71,7 @@ class Departures:
             case LeavePhase.PROPAGATION:
                 delay = context.config.leave_propagate_delay
                 context.set_timer(PropagationOver(), now + delay)
-            case LeavePhase.DONE | LeavePhase.INTENT:  # A leave does not return to its intent.
+            case _:  # Done: a leave does not return to its intent.
                 context.lifecycle = Lifecycle.LEFT
                 self._finish(leaving, heard=leaving.heard)
 
@@ -120,7 +119,7 @@ class Departures:
                 error = "" if heard else "timed out waiting for the broadcast to get out"
                 outcome = ForceLeaveFinished(operation, error, may_have_happened=not heard)
                 self._context.emit(outcome)
-            case None:  # Out after its timeout: whoever waited was told so.
+            case _:  # Out after its timeout: whoever waited was told so.
                 pass
 
     def give_up(self) -> None:

@@ -33,8 +33,13 @@ class IntentTraffic:
         """A push/pull implies an intent: nobody else needs to hear of it."""
         if isinstance(intent, LeaveIntent):
             self._apply(intent, now)
-        else:
-            self._context.membership.on_join_intent(intent.node, intent.ltime, now)
+            return
+        context = self._context
+        is_news = context.membership.on_join_intent(intent.node, intent.ltime, now).rebroadcast
+        if is_news and intent.node == context.name and context.is_alive:
+            # Somebody applied an intent about this node that it never heard. If that was a leave,
+            # it shows as leaving there; the reference would leave it at that.
+            self.broadcast_join(now)
 
     def broadcast_join(self, now: float) -> None:
         """Tell the others that this node is here, or contradict whoever says that it leaves."""

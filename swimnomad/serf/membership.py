@@ -48,6 +48,7 @@ class Verdict(NamedTuple):
 
 IGNORE = Verdict()
 PASS_ON = Verdict(rebroadcast=True)
+CONTRADICT = Verdict(refute=True)
 
 
 class Membership:
@@ -144,10 +145,12 @@ class Membership:
         if known is None:
             is_news = self.intents.upsert(name, IntentKind.LEAVE, ltime, now)
             return PASS_ON if is_news else IGNORE
+        if name == self._name and is_alive:
+            # Contradicted also if its time equals that of our own last join, which the reference
+            # lets pass: who heard the leave first would show this node as leaving for ever.
+            return CONTRADICT if ltime >= known.status_ltime else IGNORE
         if ltime <= known.status_ltime:
             return IGNORE
-        if name == self._name and is_alive:
-            return Verdict(refute=True)
         # The Lamport time is taken over even where the status stays: otherwise two different
         # leave messages about one node would be passed round for ever.
         event: MemberEvent | None = None

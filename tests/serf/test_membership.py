@@ -232,6 +232,13 @@ def test_a_leave_intent_about_the_node_itself_is_contradicted_while_it_is_alive(
     assert bench.status("me") is Status.LEAVING
 
 
+def test_a_leave_as_old_as_the_nodes_own_join_is_contradicted_and_an_older_one_is_not() -> None:
+    bench = Bench()
+    bench.m.on_join_intent("me", 5, 0.0)
+    assert bench.m.on_leave_intent("me", 5, 1.0, is_alive=True) == Verdict(refute=True)
+    assert bench.m.on_leave_intent("me", 4, 1.0, is_alive=True) == IGNORE
+
+
 @pytest.mark.parametrize("status", [Status.ALIVE, Status.FAILED, Status.LEAVING, Status.LEFT])
 def test_a_leave_intent_with_prune_asks_for_it_in_every_status(status: Status) -> None:
     bench = Bench()

@@ -367,6 +367,16 @@ def test_a_state_that_lists_the_node_itself_as_left_is_contradicted(host: Host) 
     assert host.node.local_member.status_ltime > 5
 
 
+def test_a_status_time_about_the_node_that_it_never_announced_is_answered_with_a_join(
+    host: Host,
+) -> None:
+    exchange(host, MemberState(5, {"me": 4}))
+    assert queued(host, "intent") == 1
+    assert host.node.local_member.status_ltime == 5
+    exchange(host, MemberState(5, {"me": 5}))
+    assert queued(host, "intent") == 1, "that is what the node says itself"
+
+
 @pytest.mark.parametrize("state", [b"\x02\xc1", b"\x03\x80", b"\x01\x82"])
 def test_a_state_of_no_use_is_dropped_and_the_nodes_are_merged_all_the_same(
     host: Host, state: bytes

@@ -20,6 +20,8 @@ from swimnomad.swim.inputs import Timer
 from swimnomad.swim.members import MemberTable, NodeEntry, Rules
 
 SEQUENCE_MASK = 0xFFFF_FFFF
+REASON_CHARS_MAX = 400
+"""A reason may quote what a peer sent; logs must not grow with it."""
 
 
 class Context:
@@ -85,7 +87,7 @@ class Context:
             reason: What exactly was wrong, for people.
         """
         self.count(f"dropped.{kind}")
-        self.emit(InputDropped(source, reason, kind))
+        self.emit(InputDropped(source, reason[:REASON_CHARS_MAX], kind))
 
     def apply_health(self, delta: int) -> None:
         """Move the health score and announce a change."""

@@ -112,19 +112,16 @@ class Membership:
     def _is_refused(self, claim: Alive, entry: NodeEntry | None, source: Address) -> bool:
         """Whether a claim that would have an effect must not have it; says why."""
         context = self._context
+        kind = "alive"
         problem = _find_fault(claim, context.config.name_bytes_max)
+        if not problem and not context.allowed.allow_ip(claim.ip or b""):
+            kind, problem = "network", "an address in no allowed network"
+        if not problem and entry is None and len(context.table) >= context.config.nodes_max:
+            kind, problem = "full", f"a table full with {context.config.nodes_max} nodes"
+        if not problem:
+            kind, problem = "refused", context.delegate.refuse_alive(_view_of_claim(claim))
         if problem:
-            context.drop(source, "alive", f"alive of {claim.node!r}: {problem}")
-        elif not context.allowed.allow_ip(claim.ip or b""):
-            problem = "its address is in no allowed network"
-            context.drop(source, "network", f"alive of {claim.node!r}: {problem}")
-        elif entry is None and len(context.table) >= context.config.nodes_max:
-            problem = f"the table is full ({context.config.nodes_max} nodes)"
-            context.drop(source, "full", f"alive of {claim.node!r}: {problem}")
-        else:
-            problem = context.delegate.refuse_alive(_view_of_claim(claim))
-            if problem:
-                context.drop(source, "refused", f"alive of {claim.node!r}: {problem}")
+            context.drop(source, kind, f"{problem} (alive of {claim.node!r})")
         return bool(problem)
 
     def _add(self, claim: Alive) -> NodeEntry:

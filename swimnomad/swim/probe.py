@@ -107,20 +107,21 @@ class Prober:
 
     def _next_target(self) -> NodeEntry | None:
         table = self._context.table
-        for _ in range(len(table) + 1):
+        checked = 0
+        # The wrap counts as a check, as in the reference: in a pool of two a round may find nobody.
+        while checked < len(table):
+            checked += 1
             if self._index >= len(table):
                 self._index = 0
                 keep = self._context.config.gossip_to_the_dead_time
-                forgotten = table.compact(self._context.now, keep)
-                self._context.count("forgotten", forgotten)
+                self._context.count("forgotten", table.compact(self._context.now, keep))
                 continue
-            if not self._context.config.round_robin:
-                # The index only says when the table is due for compaction.
-                self._index += 1
-                drawn = select_random(table, 1, self._is_probeable, self._context.rng)
-                return drawn[0] if drawn else None
             entry = table[self._index]
             self._index += 1
+            if not self._context.config.round_robin:
+                # The index only says when the table is due for compaction.
+                drawn = select_random(table, 1, self._is_probeable, self._context.rng)
+                return drawn[0] if drawn else None
             if self._is_probeable(entry):
                 return entry
         return None

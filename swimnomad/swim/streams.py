@@ -168,8 +168,8 @@ class Streams:
         conversation = self._open.get(stream)
         if conversation is None:
             return
-        if stream.inbound and conversation.reader.is_empty:
-            self._close(stream)  # Somebody looked whether the port is open.
+        if _is_knock(stream, conversation):
+            self._close(stream)
         else:
             self._fail(stream, conversation, "stream", "the peer closed the stream too early")
 
@@ -178,7 +178,8 @@ class Streams:
         conversation = self._open.get(stream)
         if conversation is not None:
             self._forget(stream, conversation)
-            self._report(conversation, "stream", reason)
+            if not _is_knock(stream, conversation):
+                self._report(conversation, "stream", reason)
 
     def on_deadline(self, timer: StreamDeadline) -> None:
         """The stream took too long."""
@@ -222,3 +223,8 @@ class Streams:
         self._inbound -= stream.inbound
         self._partial -= conversation.is_partial
         self._context.cancel_timer(StreamDeadline(stream))
+
+
+def _is_knock(stream: Stream, conversation: _Conversation) -> bool:
+    """Whether somebody only looked if the port is open: no news when it ends."""
+    return stream.inbound and conversation.reader.is_empty

@@ -33,6 +33,11 @@ Buffer = bytes | bytearray
 DEPTH_MAX = 16
 """Nesting of what a schema may look at (the deepest record needs 5); deeper values are skipped."""
 
+OBJECTS_MAX = 1 << 20
+"""Objects in one record, those inside others counted: a byte on the wire is many in memory."""
+
+_UNLIMITED = 1 << 62
+
 _FAST_LIST_MAX = 1024
 """Longest list left to the C parser: it reserves the announced length at each nesting level."""
 
@@ -81,7 +86,9 @@ _EXT_HEADS = {0xC7: 1, 0xC8: 2, 0xC9: 4}
 """Width of the length of the ext forms, whose head has one byte more."""
 
 
-def scan_untrusted(data: Buffer, position: int, pending: int) -> tuple[int, int]:
+def scan_untrusted(
+    data: Buffer, position: int, pending: int, objects_max: int = _UNLIMITED
+) -> tuple[int, int]:
     """Walk over `pending` objects that begin at `position`, as far as the bytes reach.
 
     The objects are whole if the returned number is 0 and the returned position lies within
@@ -92,10 +99,13 @@ def scan_untrusted(data: Buffer, position: int, pending: int) -> tuple[int, int]
         Position behind what was walked, objects still pending.
 
     Raises:
-        MalformedMessage: At a byte that begins no object.
+        MalformedMessage: At a byte that begins no object, or after `objects_max` objects, those
+            inside others counted.
     """
     end = len(data)
-    while pending and position < end:
+    for _ in range(objects_max + 1):
+        if not pending or position >= end:
+            return position, pending
         first = data[position]
         size, children, follows = _TOKENS[first]
         if follows:
@@ -111,7 +121,7 @@ def scan_untrusted(data: Buffer, position: int, pending: int) -> tuple[int, int]
                 children = length if follows == "list" else 2 * length
         position += size
         pending += children - 1
-    return position, pending
+    raise MalformedMessage(f"more than {objects_max} objects in one")
 
 
 # --- the lenient parser ---------------------------------------------------------------------------
@@ -227,6 +237,8 @@ def load_untrusted(data: bytes) -> object:
     Raises:
         MalformedMessage: If there is no whole object.
     """
+    if len(data) > OBJECTS_MAX:  # only then can there be more objects
+        scan_untrusted(data, 0, 1, OBJECTS_MAX)
     try:
         return _unpack(data, raw=True, max_array_len=_FAST_LIST_MAX)
     except Exception:  # whatever it was: the lenient parser knows better

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from swimnomad.errors import MalformedMessage
-from swimnomad.wire.dialect import TEXT, map_of, pack, parse_partial_untrusted
+from swimnomad.wire.dialect import TEXT, pack, parse_partial_untrusted
 
 _MAGIC = b"\xff"
-_TAGS = map_of(TEXT)
+_READ_BYTES_MAX = 65_536
+"""Metadata has at most 512 bytes; of what is beyond every measure the rest is not looked at."""
 
 PROTOCOL_WITH_MAP = 3
 """From this Serf protocol version on tags are a map; before there was only a role."""
@@ -36,7 +37,7 @@ def decode_tags(meta: bytes | None) -> dict[str, str]:
     if not meta or meta[:1] != _MAGIC:
         return {"role": (meta or b"").decode("utf-8", "surrogateescape")}
     tags: dict[str, str] = {}
-    for key, value in parse_partial_untrusted(meta[1:]):
+    for key, value in parse_partial_untrusted(meta[1:_READ_BYTES_MAX]):
         try:
             tags[TEXT.read(key)] = TEXT.read(value)
         except MalformedMessage:

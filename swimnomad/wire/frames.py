@@ -98,10 +98,11 @@ def encode_stream(message: StreamMessage) -> bytes:
             return b"\x0d" + ERROR_REPLY.encode(message)
         case UserMessage(payload):
             return b"\x08" + _USER_MESSAGE_HEADER.encode(_UserMessageHeader(len(payload))) + payload
-        case PushPull(is_join, nodes, user_state):
-            header = _PushPullHeader(len(nodes), len(user_state), is_join)
-            records = map(NODE_RECORD.encode, nodes)
-            return b"".join((b"\x06", _PUSH_PULL_HEADER.encode(header), *records, user_state))
+        case _:
+            state = message.user_state
+            header = _PushPullHeader(len(message.nodes), len(state), message.is_join)
+            records = map(NODE_RECORD.encode, message.nodes)
+            return b"".join((b"\x06", _PUSH_PULL_HEADER.encode(header), *records, state))
 
 
 class StreamCodec:

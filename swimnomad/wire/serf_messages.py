@@ -299,11 +299,9 @@ _TAG_FILTER_SCHEMA = Schema(
 
 def encode_filter(query_filter: QueryFilter) -> bytes:
     """One element of `Query.filters`."""
-    match query_filter:
-        case NodeFilter(nodes):
-            return bytes((_NODE_FILTER,)) + pack(list(nodes))
-        case TagFilter():
-            return bytes((_TAG_FILTER,)) + _TAG_FILTER_SCHEMA.encode(query_filter)
+    if isinstance(query_filter, NodeFilter):
+        return bytes((_NODE_FILTER,)) + pack(list(query_filter.nodes))
+    return bytes((_TAG_FILTER,)) + _TAG_FILTER_SCHEMA.encode(query_filter)
 
 
 def decode_filter_untrusted(data: bytes | None) -> QueryFilter:

@@ -15,6 +15,7 @@ from typing import Any
 import trio
 
 from swimnomad.errors import OperationError, UsageError
+from swimnomad.live.alarm import AlarmClock
 from swimnomad.live.bind import BoundSockets, bind_pair
 from swimnomad.live.connection import StreamLimits
 from swimnomad.live.counters import EndpointCounters
@@ -163,6 +164,7 @@ class GossipEndpoint:
         end of their stream, and the sockets are closed.
         """
         try:
+            AlarmClock.current()
             async with trio.open_nursery() as self._nursery:
                 if self._shim is not None:
                     await self._nursery.start(self._shim.run)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Any
 
 import trio
+
+from swimnomad.live.alarm import AlarmClock
 
 
 class Inbox:
@@ -23,6 +26,7 @@ class Inbox:
         self._bytes_max = bytes_max
         self._bytes = 0
         self._taker: trio.lowlevel.Task | None = None
+        self._alarm_at = math.inf
         self._waiting = trio.lowlevel.ParkingLot()
 
     def __len__(self) -> int:
@@ -66,14 +70,25 @@ class Inbox:
         return incoming
 
     async def wait(self, deadline: float) -> None:
-        """Return once there is an input or the clock reads `deadline`; always a checkpoint."""
-        if self._items:
+        """Return when there is an input or the clock reads `deadline`; always a checkpoint.
+
+        May return early, when an alarm set for a deadline that is no longer one goes off.
+        """
+        if self._items or deadline <= trio.current_time():
             await trio.lowlevel.checkpoint()
             return
         assert self._taker is None, "one task owns the core"
-        with trio.CancelScope(deadline=deadline):
-            self._taker = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self._give_up_waiting)
+        if deadline < self._alarm_at:
+            self._alarm_at = AlarmClock.current().set(deadline, self._ring)
+        self._taker = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._give_up_waiting)
+
+    def _ring(self, moment: float) -> None:
+        if moment != self._alarm_at:
+            return  # An earlier alarm was set since; this one counts no more.
+        self._alarm_at = math.inf
+        if self._taker is not None:
+            self._wake()
 
     def _give_up_waiting(self, _: Any) -> trio.lowlevel.Abort:  # noqa: ANN401 - trio's, unused
         # From here on trio wakes the task; a second wake-up for it would be an error.

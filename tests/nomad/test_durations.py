@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swimnomad.errors import UsageError
@@ -53,6 +53,7 @@ def test_durations_are_printed_as_go_does(seconds: float, text: str) -> None:
     assert duration_text(seconds) == text
 
 
+@settings(deadline=None)
 @given(st.integers(-(10**15), 10**15))
 def test_what_is_printed_reads_back(nanoseconds: int) -> None:
     seconds = nanoseconds / 1e9

@@ -6,7 +6,7 @@ import json
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swimnomad.errors import ConfigError
@@ -104,6 +104,7 @@ def test_extreme_json_is_refused_in_good_order(text: str) -> None:
         parse(text)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet='ab{}[]=,:"\\\n $<-#/*.0e1x', max_size=60))
 def test_any_text_is_read_or_refused(text: str) -> None:
     with suppress(ConfigError):
@@ -117,6 +118,7 @@ JSON_VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=5), JSON_VALUES, max_size=4))
 def test_json_is_read_as_any_json_reader_does(value: dict[str, object]) -> None:
     assert plain(parse(json.dumps(value))) == value

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swimnomad.names import Address
@@ -91,6 +91,7 @@ def test_tags_that_may_be_wrong_fall_back() -> None:
     assert server.is_bootstrap
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from([*TAGS, "expect", "mvn", "id"]), st.text(max_size=30)),
     st.binary(max_size=17),

@@ -174,14 +174,19 @@ async def _send_stream(
         piece = compression.piece(data) if compression else data
         await send({"type": "http.response.body", "body": piece, "more_body": True})
 
+    is_read = True
+
     async def watch_reader() -> None:
+        nonlocal is_read
         while (await receive())["type"] != "http.disconnect":
             pass
+        is_read = False
         nursery.cancel_scope.cancel()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch_reader)
         await stream.run(send_piece)
         nursery.cancel_scope.cancel()
-    end = compression.end() if compression else b""
-    await send({"type": "http.response.body", "body": end})
+    if is_read:
+        end = compression.end() if compression else b""
+        await send({"type": "http.response.body", "body": end})

@@ -73,6 +73,7 @@ async def serve(
                 await shutdown_trigger()
                 accepting.cancel_scope.cancel()
             await connections.wind_down()
+            serving.cancel_scope.cancel()
     finally:
         # Also when we are cancelled: no peer may be left waiting on a socket nobody serves.
         connections.close()
@@ -86,6 +87,16 @@ async def _listen(address: Address) -> trio.SocketListener:
         # The system's own words for the number: trio wraps some in sentences of its own.
         why = os.strerror(error.errno).lower() if error.errno else str(error)
         raise UsageError(f"cannot listen for HTTP on {address}: {why}") from None
+
+
+class _Conversation(TCPServer):
+    """Hypercorn's side of one connection."""
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        # The client is gone. Left alone, the idle timer would keep its connection, and its place
+        # among those its address may have, for all of `KEEP_ALIVE`.
+        await self.idle_task.stop()
 
 
 class _Connections:
@@ -115,7 +126,7 @@ class _Connections:
         plain: Any = stream  # typed as a TLS stream, looked at and served as either
         try:
             state = ConnectionState({})
-            await TCPServer(self._app, self._config, self._context, state, plain)
+            await _Conversation(self._app, self._config, self._context, state, plain)
         except Exception:
             # Whatever a client sends must not end the listener.
             logger.exception("connection of %s raised", client)

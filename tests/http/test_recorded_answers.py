@@ -210,9 +210,6 @@ REASONS = {name: reason for reason, names in DIFFERENT.items() for name in names
 
 @pytest.mark.parametrize("exchange", EXCHANGES, ids=lambda exchange: exchange["name"])
 async def test_the_answer_is_the_recorded_one(exchange: dict[str, Any], tmp_path: Path) -> None:
-    """agent A01-A04, A06-A11, A13-A21, A23-A28, A34, C01-C06, C12-C14, D01, D02, E01, E02, E08-E10,
-    E12, E15, E19, F02-F08, G01, G02, G05, G10, H02, H04-H07, H09, H10, M03, M04
-    """
     response = await ask(exchange, tmp_path)
     difference = why_different(exchange, response)
     if exchange["name"] in REASONS:

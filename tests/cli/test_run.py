@@ -1,0 +1,214 @@
+"""`swimnomad run`: outputs, exit status, seeds, and what is refused before anything runs."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from cli_support import CommandLine
+
+FIELDS = [
+    "scenario",
+    "backend",
+    "seed",
+    "passed",
+    "checks",
+    "wall_seconds",
+    "cluster_seconds",
+    "nodes",
+    "journal_sha256",
+    "detection",
+    "false_positives",
+    "messages",
+    "bytes",
+]
+HOLDS = """\
+cluster: {nodes: 3, profile: lan}
+duration: 2s
+expect:
+  - false-positives: {max: 0}
+"""
+FAILS = """\
+cluster: {nodes: 3, profile: lan}
+duration: 2s
+expect:
+  - status: {of: node-1, as: failed}
+    at: 1s
+"""
+DEPENDS = """\
+cluster: {nodes: 3, profile: lan}
+duration: 40s
+steps:
+  - at: 1s
+    kill: random
+expect:
+  - status: {of: node-2, as: alive}
+    at: 40s
+"""
+"""Holds unless chance, which is drawn from the seed, picks node-2."""
+
+
+@pytest.fixture
+def swimnomad(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    return CommandLine(capsys, monkeypatch)
+
+
+def scenario(tmp_path: Path, text: str, name: str = "case.yaml") -> str:
+    path = tmp_path / name
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_scenario_that_holds_prints_a_report_and_is_status_0(
+    swimnomad: CommandLine, tmp_path: Path
+) -> None:
+    outcome = swimnomad("run", scenario(tmp_path, HOLDS))
+    assert (outcome.status, outcome.err) == (0, "")
+    assert "case on sim, seed 1" in outcome.out
+    assert "false-positives" in outcome.out
+    assert "passed: 3 nodes" in outcome.out
+
+
+def test_a_check_that_fails_is_status_1_and_named(swimnomad: CommandLine, tmp_path: Path) -> None:
+    outcome = swimnomad("run", scenario(tmp_path, FAILS))
+    assert outcome.status == 1
+    assert "FAILED" in outcome.out
+    assert "status" in outcome.out
+
+
+def test_json_on_standard_output_is_exactly_one_object(
+    swimnomad: CommandLine, tmp_path: Path
+) -> None:
+    for text, status in ((HOLDS, 0), (FAILS, 1)):
+        outcome = swimnomad("run", scenario(tmp_path, text), "--seed", "7", "--json", "-")
+        assert (outcome.status, outcome.err) == (status, "")
+        assert outcome.out.count("\n") == 1
+        result = outcome.json()
+        assert list(result) == FIELDS
+        assert (result["seed"], result["backend"], result["nodes"]) == (7, "sim", 3)
+        assert result["passed"] is (status == 0)
+        assert set(result["checks"][0]) == {"name", "passed", "expected", "measured"}
+
+
+def test_json_to_a_file_leaves_the_report_on_standard_output(
+    swimnomad: CommandLine, tmp_path: Path
+) -> None:
+    target = tmp_path / "out.json"
+    outcome = swimnomad("run", scenario(tmp_path, HOLDS), "--json", str(target))
+    assert "case on sim" in outcome.out
+    assert list(json.loads(target.read_text())) == FIELDS
+
+
+def test_the_same_seed_gives_the_same_journal_and_another_another(
+    swimnomad: CommandLine, tmp_path: Path
+) -> None:
+    path = scenario(tmp_path, HOLDS)
+    journals = []
+    for number, seed in enumerate(("7", "7", "8")):
+        file = tmp_path / f"journal-{number}"
+        assert swimnomad("run", path, "--seed", seed, "--journal", str(file)).status == 0
+        journals.append(file.read_bytes())
+    assert journals[0] == journals[1] != journals[2]
+    assert len(journals[0]) > 1000
+
+
+def test_a_report_folder_keeps_result_text_and_journal(
+    swimnomad: CommandLine, tmp_path: Path
+) -> None:
+    folder = tmp_path / "deep" / "report"
+    outcome = swimnomad("run", scenario(tmp_path, HOLDS), "--report", str(folder))
+    assert outcome.status == 0
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "journal",
+        "report.txt",
+        "result.json",
+    ]
+    assert json.loads((folder / "result.json").read_text())["passed"] is True
+    assert "false-positives" in (folder / "report.txt").read_text()
+
+
+def test_seeds_are_run_in_turn_and_summed_up(swimnomad: CommandLine, tmp_path: Path) -> None:
+    folder = tmp_path / "report"
+    outcome = swimnomad(
+        "run", scenario(tmp_path, HOLDS), "--seeds", "3..5", "--report", str(folder)
+    )
+    assert outcome.status == 0
+    first, second, third, summary = outcome.out.splitlines()
+    assert [line.split(":")[0] for line in (first, second, third)] == ["seed 3", "seed 4", "seed 5"]
+    assert summary == "passed: 3 of 3 seeds (100.0%)"
+    assert sorted(path.name for path in folder.iterdir()) == ["seed-3", "seed-4", "seed-5"]
+
+
+def test_the_lowest_failing_seed_comes_with_the_command_that_repeats_it(
+    swimnomad: CommandLine, tmp_path: Path
+) -> None:
+    path = scenario(tmp_path, FAILS, "with a blank.yaml")
+    outcome = swimnomad("run", path, "--seeds", "4..6")
+    assert outcome.status == 1
+    *_, rate, lowest = outcome.out.splitlines()
+    assert rate == "passed: 0 of 3 seeds (0.0%)"
+    assert lowest.startswith("lowest failing seed: 4; repeat: ")
+    words = shlex.split(lowest.partition("repeat: ")[2])
+    assert words == ["swimnomad", "run", path, "--on", "sim", "--seed", "4"]
+    assert swimnomad(*words[1:]).status == 1
+
+
+def test_the_pass_rate_counts_what_held(swimnomad: CommandLine, tmp_path: Path) -> None:
+    path = scenario(tmp_path, DEPENDS)
+    summary = swimnomad("run", path, "--seeds", "1..8", "--json", "-").json()
+    failed = [run["seed"] for run in summary["runs"] if not run["passed"]]
+    assert 0 < len(failed) < 8
+    assert summary["pass_rate"] == (8 - len(failed)) / 8
+    assert summary["lowest_failing_seed"] == min(failed)
+
+
+def test_json_of_several_seeds_is_one_object_too(swimnomad: CommandLine, tmp_path: Path) -> None:
+    outcome = swimnomad("run", scenario(tmp_path, FAILS), "--seeds", "1..2", "--json", "-")
+    assert outcome.status == 1
+    assert outcome.out.count("\n") == 1
+    summary = outcome.json()
+    assert (summary["passed"], summary["pass_rate"]) == (False, 0.0)
+    assert (summary["seeds"], summary["lowest_failing_seed"]) == ([1, 2], 1)
+    assert [list(run) for run in summary["runs"]] == [FIELDS, FIELDS]
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--on", "hosts"], ["hosts", "sim, live"]),
+        (["--on", "compose"], ["compose", "sim, live"]),
+        (["--on", "moon"], ["moon", "sim, live"]),
+        (["--seed", "x"], ["--seed", "'x'"]),
+        (["--seed", "-1"], ["--seed", "-1"]),
+        (["--seeds", "5"], ["--seeds", "'5'", "A..B"]),
+        (["--seeds", "5..4"], ["--seeds", "'5..4'", "A not above B"]),
+        (["--seeds", "0..9999999999"], ["--seeds", "at most 1000000"]),
+        (["--seed", "1", "--seeds", "1..2"], ["--seed and --seeds"]),
+        (["--journal", "j", "--seeds", "1..2"], ["--journal", "--report"]),
+        (["--journal", "j", "--on", "live"], ["--journal", "sim"]),
+        (["--json", "/no/such/place/x.json"], ["--json", "/no/such/place"]),
+        (["--json", "/"], ["--json", "directory"]),
+        (["extra"], ["extra"]),
+    ],
+)
+def test_bad_usage_is_one_sentence(
+    swimnomad: CommandLine, tmp_path: Path, words: list[str], named: list[str]
+) -> None:
+    swimnomad("run", scenario(tmp_path, HOLDS), *words).assert_usage_error(*named)
+
+
+def test_a_missing_scenario_is_named(swimnomad: CommandLine) -> None:
+    swimnomad("run").assert_usage_error("SCENARIO is missing")
+    swimnomad("run", "/no/such.yaml").assert_usage_error("/no/such.yaml", "No such file")
+
+
+def test_a_bad_file_is_named_with_its_line_and_leaves_no_folder(
+    swimnomad: CommandLine, tmp_path: Path
+) -> None:
+    path = scenario(tmp_path, "cluster: {nodes: 3}\nsteps:\n  - at: 1s\n    explode: node-1\n")
+    folder = tmp_path / "report"
+    outcome = swimnomad("run", path, "--report", str(folder))
+    outcome.assert_usage_error(f"{path}:4", "explode", "kill")
+    assert not folder.exists()

@@ -75,6 +75,9 @@ from swimnomad.wire.messages import (
 )
 from swimnomad.wire.packets import PacketCodec, PacketSettings
 
+_StreamInput = StreamOpened | StreamReceived | StreamEnded | StreamFailed
+_Command = Start | Join | Leave | UpdateMeta | SendUserMessage | Shutdown
+
 
 class SwimNode:
     """One member of a gossip pool, without I/O.
@@ -176,9 +179,9 @@ class SwimNode:
         context.now = now
         if context.is_stopped or not self._is_started:
             self._handle_at_the_edges(incoming)
-        elif type(incoming) is DatagramReceived:
+        elif isinstance(incoming, DatagramReceived):
             self._on_datagram(incoming.data, incoming.source)
-        elif type(incoming) is TimerFired:
+        elif isinstance(incoming, TimerFired):
             self._on_timer(incoming.timer)
         else:
             self._on_other(incoming)
@@ -202,7 +205,7 @@ class SwimNode:
             case _:
                 pass  # A late datagram or stream, a timer that was on its way.
 
-    def _on_other(self, incoming: SwimInput) -> None:
+    def _on_other(self, incoming: _StreamInput | _Command) -> None:
         match incoming:
             case StreamOpened(stream, peer):
                 self._streams.on_opened(stream, peer)
@@ -224,10 +227,6 @@ class SwimNode:
                 self._on_shutdown()
             case Start():
                 raise UsageError("a node starts once")
-            case DatagramReceived(data, source):
-                self._on_datagram(data, source)
-            case TimerFired(timer):
-                self._on_timer(timer)
             case _:
                 assert_never(incoming)
 
@@ -377,10 +376,9 @@ class SwimNode:
                 self._exchanger.answer(
                     message, peer, lambda state: self._streams.answer(stream, state)
                 )
-            case UserMessage(payload):
-                self._on_user_message(payload, peer, True)
             case _:
-                raise AssertionError(f"no request: {message!r}")
+                assert isinstance(message, UserMessage)  # The reader takes nothing else.
+                self._on_user_message(message.payload, peer, True)
 
 
 def _encryption_version(config: SwimConfig) -> int:

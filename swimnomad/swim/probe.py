@@ -81,11 +81,6 @@ class Prober:
         self._has_missed_tick = False
         self._index = 0
 
-    @property
-    def round(self) -> ProbeRound | None:
-        """The round under way, for observers."""
-        return self._round
-
     def start(self) -> None:
         """Begin to tick, at a random phase so that nodes do not probe in step."""
         context = self._context

@@ -20,8 +20,9 @@ from swimnomad.errors import SwimnomadError
 from swimnomad.http.calls import JSON, Answer, Call, Query, failure_answer, text_answer
 from swimnomad.http.dialect import Gzip, accepts_gzip, encode_json, gzip
 from swimnomad.http.paths import clean_path, quoted, redirect
-from swimnomad.http.routes import ENDPOINTS, Endpoint
+from swimnomad.http.routes import ENDPOINTS, WRITE, Endpoint
 from swimnomad.http.streams import CONTENT_TYPE, EventStream
+from swimnomad.nomad.durations import duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("swimnomad.http")
 
 BODY_BYTES_MAX = 1024 * 1024
-"""Largest request body; only faults have one that is read."""
+"""Largest request body; only that of a fault matters."""
 
 
 def create_app(agent: Agent) -> Starlette:
@@ -90,12 +91,9 @@ class _Door:
         else:
             await _send(scope, send, outcome, self._headers)
         if logger.isEnabledFor(logging.DEBUG):
-            logger.debug(
-                "request complete: method=%s path=%s duration=%.3fms",
-                scope["method"],
-                scope["path"],
-                (trio.current_time() - started) * 1e3,
-            )
+            took = duration_text(trio.current_time() - started)
+            method, path = scope["method"], scope["path"]
+            logger.debug("request complete: method=%s path=%s duration=%s", method, path, took)
 
     async def _outcome(self, scope: Scope, receive: Receive, query: Query) -> Answer | EventStream:
         method = scope["method"]
@@ -104,8 +102,9 @@ class _Door:
         if self._endpoint.checks_blocking:
             query.check_blocking()
         name = scope["path_params"].get("name", "")
-        # Only faults are read from a body: elsewhere it is ignored, as Nomad does.
-        body = await _read_body(receive) if name and method == "PUT" else b""
+        # Only faults are made from a body; elsewhere it is ignored, as Nomad does. It is read all
+        # the same: a connection with half a request left on it cannot be kept.
+        body = await _read_body(receive) if method in WRITE else b""
         if body is None:
             return text_answer(413, f"the body must not exceed {BODY_BYTES_MAX} bytes")
         value = await self._endpoint.handler(self._agent, Call(method, query, body, name))
@@ -117,10 +116,10 @@ class _Door:
 def _log_failure(scope: Scope, answer: Answer, text: str) -> None:
     logger.log(
         logging.ERROR if answer.status >= 500 else logging.DEBUG,
-        "request failed: method=%s path=%s error=%r code=%d",
+        "request failed: method=%s path=%s error=%s code=%d",
         scope["method"],
         scope["path"],
-        text,
+        encode_json(text).decode(),
         answer.status,
     )
 

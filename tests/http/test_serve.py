@@ -232,3 +232,17 @@ async def test_errors_are_compressed_on_the_wire() -> None:
         head, _, body = answer.partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 405")
         assert gzip.decompress(body) == b"Invalid method"
+
+
+async def test_a_body_that_nobody_wants_does_not_cost_the_connection() -> None:
+    """agent F12"""
+    async with listening() as one:
+        stream = await one.connect()
+        line = b"PUT /v1/agent/join?address=127.0.61.1 HTTP/1.1\r\n"
+        await stream.send_all(line + b"Host: x\r\nContent-Length: 4\r\n\r\nno")
+        await stream.send_all(b"pe")
+        answer = b""
+        while not answer.endswith(b"}"):
+            answer += await stream.receive_some()
+        assert answer.endswith(b'{"error":"","num_joined":1}')
+        assert await answer_on(stream)

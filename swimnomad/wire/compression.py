@@ -5,11 +5,13 @@ Source: gossip.md §5.10, §7.3.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from swimnomad.errors import MalformedMessage
 from swimnomad.wire import estimate, lzw
 from swimnomad.wire.dialect import BYTES, U8, Field, Schema
+from swimnomad.wire.lzw import ExpandsTooFar
 from swimnomad.wire.messages import MessageType
 
 ALGORITHM_LZW = 0
@@ -39,6 +41,12 @@ _HEAD_BYTES = len(COMPRESSED.encode(Compressed(ALGORITHM_LZW, b"")))
 _SHORT_BYTES_MAX = 200
 """Longest message whose outcome is estimated first: beyond it an attempt is rarely in vain."""
 
+_REPEATED_BYTES_MAX = 2048
+"""Longest datagram whose compression is remembered."""
+
+_REPEATED_COUNT = 256
+_REMEMBERED_BYTES_MAX = 16_384
+
 
 def wrap(message: bytes) -> bytes:
     """A compress message around `message`, even if that makes it longer."""
@@ -56,8 +64,16 @@ def wrap_if_shorter(message: bytes) -> bytes:
             return message
         if estimate.codes_min(message) > codes_max:
             return message
-    stream = lzw.compress_within(message, _stream_bytes_max(length))
+    return _wrap_repeated(message) if length <= _REPEATED_BYTES_MAX else _try_to_wrap(message)
+
+
+def _try_to_wrap(message: bytes) -> bytes:
+    stream = lzw.compress_within(message, _stream_bytes_max(len(message)))
     return message if stream is None else _wrapped(stream)
+
+
+# Gossip sends the same datagram to several nodes within a tick.
+_wrap_repeated = lru_cache(maxsize=_REPEATED_COUNT)(_try_to_wrap)
 
 
 def _wrapped(stream: bytes) -> bytes:
@@ -87,7 +103,24 @@ def unwrap_untrusted(body: bytes, limit: int) -> bytes:
     algorithm, data = COMPRESSED.decode_untrusted(body)
     if algorithm != ALGORITHM_LZW:
         raise MalformedMessage(f"Cannot decompress unknown algorithm {algorithm}")
-    message = lzw.decompress_untrusted(data or b"", limit)
+    message = _decompress_untrusted(data or b"", limit)
     if not message:
         raise MalformedMessage("compressed message is empty")
     return message
+
+
+def _decompress_untrusted(data: bytes, limit: int) -> bytes:
+    """The same as `lzw.decompress_untrusted`, which remembers what is small and was just read."""
+    if len(data) > _REPEATED_BYTES_MAX or limit < _REMEMBERED_BYTES_MAX:
+        return lzw.decompress_untrusted(data, limit)
+    message = _decompress_repeated(data)
+    return lzw.decompress_untrusted(data, limit) if message is None else message
+
+
+@lru_cache(maxsize=_REPEATED_COUNT)
+def _decompress_repeated(data: bytes) -> bytes | None:
+    """None if the result is too long to be kept; many nodes of one process read the same gossip."""
+    try:
+        return lzw.decompress_untrusted(data, _REMEMBERED_BYTES_MAX)
+    except ExpandsTooFar:
+        return None

@@ -12,6 +12,11 @@ from collections.abc import Sequence
 
 from swimnomad.errors import MalformedMessage
 
+
+class ExpandsTooFar(MalformedMessage):
+    """Compressed data expands to more than is allowed."""
+
+
 _CLEAR = 256
 _END = 257
 _WIDTH_MIN = 9
@@ -150,8 +155,8 @@ def decompress_untrusted(data: bytes, limit: int) -> bytes:
     """What the reference reads from `data`.
 
     Raises:
-        MalformedMessage: At a code that cannot be, at an end of input before the end code, or if
-            the result has more than `limit` bytes.
+        MalformedMessage: At a code that cannot be, or at an end of input before the end code;
+            `ExpandsTooFar` if the result has more than `limit` bytes.
     """
     table = list(_LITERALS)  # what each code means; None for clear and end
     output: list[bytes] = []
@@ -185,7 +190,7 @@ def decompress_untrusted(data: bytes, limit: int) -> bytes:
         output.append(piece)
         size += len(piece)
         if size > limit:
-            raise MalformedMessage(f"expands to more than {limit} bytes")
+            raise ExpandsTooFar(f"expands to more than {limit} bytes")
         if last is not None:
             table.append(last + piece[:1])
         last = piece

@@ -86,6 +86,33 @@ def test_a_compress_message_without_a_stream_is_refused() -> None:
         unwrap_untrusted(b"\x80", MIB)
 
 
+@pytest.mark.parametrize("size", [10, 16_384, 16_385, 200_000])
+def test_what_was_just_expanded_is_expanded_the_same_again(size: int) -> None:
+    """Also with another limit, and beyond the size up to which results are remembered."""
+    data = bytes(size)
+    body = wrap(data)[1:]
+    for _ in range(3):
+        assert unwrap_untrusted(body, MIB) == data
+        assert unwrap_untrusted(body, size) == data
+        with pytest.raises(MalformedMessage, match=f"more than {size - 1} bytes"):
+            unwrap_untrusted(body, size - 1)
+
+
+def test_damage_is_found_again() -> None:
+    for _ in range(2):
+        with pytest.raises(MalformedMessage, match="lzw: invalid code"):
+            unwrap_untrusted(b"\x82\xa4Algo\x00\xa3Buf\xa2\xff\xff", MIB)
+
+
+def test_what_was_just_compressed_is_compressed_the_same_again() -> None:
+    rng = random.Random(3)
+    for message in (b"ab" * 300, rng.randbytes(300), b"ab" * 3000):
+        wrapped = wrap(message)
+        expected = wrapped if len(wrapped) < len(message) else message
+        for _ in range(3):
+            assert wrap_if_shorter(message) == expected
+
+
 # --- estimates ------------------------------------------------------------------------------------
 
 

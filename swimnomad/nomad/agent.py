@@ -9,6 +9,7 @@ Source: agent-http.md §3-5.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from swimnomad.errors import OperationError, UsageError
@@ -97,10 +98,15 @@ class Agent:
         """Configuration, own member and statistics."""
         core = self._core
         return {
-            "config": describe_config(self.config),
+            "config": self._described_config,
             "member": NO_MEMBER if core is None else describe_member(core.serf.local_member),
             "stats": describe_stats(self.config, core, self._services.task_count()),
         }
+
+    @cached_property
+    def _described_config(self) -> Json:
+        # Half a millisecond of work whose outcome cannot change.
+        return describe_config(self.config)
 
     async def join(self, addresses: Sequence[str]) -> JoinReport:
         """Contact every address and exchange states; an outcome without success is no failure."""

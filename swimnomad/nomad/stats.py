@@ -9,7 +9,6 @@ Source: nomad-agent.md §15.
 from __future__ import annotations
 
 import os
-import platform
 import sys
 from typing import TYPE_CHECKING
 
@@ -45,7 +44,7 @@ def _runtime(tasks: int) -> dict[str, str]:
     return {
         "kernel.name": uname.sysname.lower(),
         "arch": _GO_ARCH.get(uname.machine, uname.machine),
-        "version": f"{platform.python_implementation()} {sys.version.split()[0]}",
+        "version": f"{sys.implementation.name} {sys.version.split()[0]}",
         "max_procs": processors,
         "goroutines": str(tasks),
         "cpu_count": processors,

@@ -1,5 +1,7 @@
 """The encryption keys of a node: the primary encrypts, every key decrypts.
 
+Texts of errors are the reference's: the answer to a key query carries them to other nodes.
+
 Source: gossip.md §9.2.
 """
 
@@ -19,7 +21,7 @@ def check_key(key: bytes) -> None:
         KeyringError: If it is none of 16, 24 and 32 bytes (AES-128, AES-192, AES-256).
     """
     if len(key) not in KEY_BYTES:
-        raise KeyringError(f"an encryption key has 16, 24 or 32 bytes, not {len(key)}")
+        raise KeyringError("key size must be 16, 24 or 32 bytes")
 
 
 class Keyring:
@@ -73,7 +75,7 @@ class Keyring:
             KeyringError: If the key is unknown.
         """
         if key not in self._keys:
-            raise KeyringError("the key to use is not in the keyring")
+            raise KeyringError("Requested key is not in the keyring")
         self._keys = (key, *(other for other in self._keys if other != key))
 
     def remove(self, key: bytes) -> None:
@@ -83,5 +85,5 @@ class Keyring:
             KeyringError: If it is the primary.
         """
         if key == self.primary:
-            raise KeyringError("the primary key cannot be removed")
+            raise KeyringError("Removing the primary key is not allowed")
         self._keys = tuple(other for other in self._keys if other != key)

@@ -56,7 +56,7 @@ def test_using_a_key_moves_it_to_the_front() -> None:
     ring = Keyring([KEY_1, KEY_2, KEY_3], primary=KEY_1)
     ring.use(KEY_3)
     assert ring.keys == (KEY_3, KEY_1, KEY_2)
-    with pytest.raises(KeyringError, match="not in the keyring"):
+    with pytest.raises(KeyringError, match=r"^Requested key is not in the keyring$"):
         ring.use(b"4" * 16)
     assert ring.keys == (KEY_3, KEY_1, KEY_2)
 
@@ -64,7 +64,7 @@ def test_using_a_key_moves_it_to_the_front() -> None:
 def test_the_primary_cannot_be_removed_but_any_other_key_can() -> None:
     """gossip 40.11."""
     ring = Keyring([KEY_2], primary=KEY_1)
-    with pytest.raises(KeyringError, match="primary"):
+    with pytest.raises(KeyringError, match=r"^Removing the primary key is not allowed$"):
         ring.remove(KEY_1)
     ring.remove(KEY_3)
     assert ring.keys == (KEY_1, KEY_2)
@@ -77,7 +77,7 @@ def test_wrong_keys_are_refused() -> None:
     with pytest.raises(KeyringError, match="primary"):
         Keyring([KEY_1])
     for length in (0, 15, 17, 31, 33):
-        with pytest.raises(KeyringError, match=f"not {length}"):
+        with pytest.raises(KeyringError, match=r"^key size must be 16, 24 or 32 bytes$"):
             Keyring().add(bytes(length))
 
 

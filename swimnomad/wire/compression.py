@@ -35,8 +35,9 @@ _TYPE = bytes((MessageType.COMPRESS,))
 
 _PING = int(MessageType.PING)
 
+# The type byte is one more, the length of an empty stream one less.
 _HEAD_BYTES = len(COMPRESSED.encode(Compressed(ALGORITHM_LZW, b"")))
-"""Type byte and body but for the stream and its length: one byte less, one byte more."""
+"""Bytes of a compress message besides the stream and its length."""
 
 _SHORT_BYTES_MAX = 200
 """Longest message whose outcome is estimated first: beyond it an attempt is rarely in vain."""
@@ -82,7 +83,7 @@ def _wrapped(stream: bytes) -> bytes:
 
 def _stream_bytes_max(length: int) -> int:
     """Longest stream with which a compress message is shorter than `length` bytes."""
-    room = length - 1 - _HEAD_BYTES
+    room = length - 1 - _HEAD_BYTES  # for the stream and its length
     # The length of the stream takes 1, 3 or 5 bytes, by its size.
     return max(min(room - 1, 31), min(room - 3, 0xFFFF), room - 5)
 

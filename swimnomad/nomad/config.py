@@ -13,6 +13,7 @@ Source: nomad-agent.md §1, §2, §9, §10.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -27,6 +28,11 @@ from swimnomad.swim.config import PROFILES, SwimConfig, profile_settings
 
 Service = Literal["http", "rpc", "serf"]
 """The three things an agent listens for."""
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
+_HEADERS_TAKEN = ("connection", "content-length", "date", "transfer-encoding", "upgrade")
+"""Headers that belong to the connection: a second one would break every answer."""
 
 LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR")
 
@@ -234,8 +240,19 @@ class AgentConfig(Value, frozen=True):
             raise ConfigError(
                 f"gossip.profile is {self.gossip.profile!r}; allowed are {', '.join(PROFILES)}"
             )
-        if not self.gossip.scale > 0:
+        if not 0 < self.gossip.scale < float("inf"):
             raise ConfigError(f"gossip.scale is {self.gossip.scale}; it must be above 0")
+        for name, value in self.http_api_response_headers.items():
+            if not _HEADER_NAME.fullmatch(name) or name.lower() in _HEADERS_TAKEN:
+                raise ConfigError(
+                    f"http_api_response_headers has {name!r}, which is no name of a header "
+                    "that can be added"
+                )
+            if not _HEADER_VALUE.fullmatch(value):
+                raise ConfigError(
+                    f"http_api_response_headers has {value!r} for {name}; allowed are printable "
+                    "Latin-1 characters"
+                )
 
 
 def dev_config() -> AgentConfig:

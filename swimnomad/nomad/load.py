@@ -21,7 +21,7 @@ from swimnomad.nomad import hcl
 from swimnomad.nomad.addresses import resolve_template
 from swimnomad.nomad.config import AgentConfig
 from swimnomad.nomad.rules import check_start, warnings_of
-from swimnomad.nomad.settings import KEYS, Settings, merge, read_settings
+from swimnomad.nomad.settings import KEYS, Places, Settings, merge, read_settings
 
 FILE_BYTES_MAX = 4 * 1024 * 1024
 
@@ -60,12 +60,16 @@ def load_config(
         ConfigError: Naming the file, line and key where they are known, what was found and what is
             allowed.
     """
-    settings, files, warnings = dict(_DEV) if dev else {}, [], []
+    settings: Settings = dict(_DEV) if dev else {}
+    places: Places = {}
+    files: list[str] = []
+    warnings: list[str] = []
     for path in paths:
         found = list(_files_of(Path(path)))
         for file in found:
-            read = _read_file(file)
+            read, read_places = _read_file(file)
             settings = merge(settings, read)
+            places |= read_places
             files.append(str(file))
             if not read:
                 warnings.append(f"No configuration loaded from {file}")
@@ -75,9 +79,21 @@ def load_config(
     unknown = [path for path in flags if path not in KEYS]
     assert not unknown, f"flags for keys that do not exist: {unknown}"
     settings = merge(settings, flags)
-    config = build_config(settings, tuple(files), dev=dev)
-    check_start(config, settings, flags)
+    try:
+        config = build_config(settings, tuple(files), dev=dev)
+        check_start(config, settings, flags)
+    except ConfigError as error:
+        raise _with_place(
+            error, {path: places[path] for path in places if path not in flags}
+        ) from None
     return Loaded(config, (*warnings, *warnings_of(config, settings)))
+
+
+def _with_place(error: ConfigError, places: Places) -> ConfigError:
+    """The same error with the file and line of the key it begins with, if a file gave that."""
+    text = str(error)
+    place = places.get(text.partition(" ")[0])
+    return ConfigError(f"{place}: {text}") if place else error
 
 
 def build_config(
@@ -125,7 +141,7 @@ def _is_temporary(name: str) -> bool:
     return name.endswith("~") or name.startswith(".#") or re.fullmatch("#.*#", name) is not None
 
 
-def _read_file(path: Path) -> Settings:
+def _read_file(path: Path) -> tuple[Settings, Places]:
     try:
         with path.open("rb") as file:
             data = file.read(FILE_BYTES_MAX + 1)

@@ -19,11 +19,14 @@ from swimnomad.nomad.schema import SCHEMA, Block, Key, Kind, walk
 Settings = dict[str, object]
 """Dotted path of a key to its value; keys that were not given are not there."""
 
+Places = dict[str, str]
+"""Dotted path of a key to where it stands, as `<file>:<line>`."""
+
 KEYS: Mapping[str, Key] = dict(walk())
 
 
-def read_settings(tree: Object, file: str) -> Settings:
-    """Check a file's tree.
+def read_settings(tree: Object, file: str) -> tuple[Settings, Places]:
+    """Check a file's tree; return its values and where each stands.
 
     Args:
         tree: As `hcl.parse` made it.
@@ -33,25 +36,32 @@ def read_settings(tree: Object, file: str) -> Settings:
         ConfigError: `<file>:<line>: <block> <key> …`, with what is allowed.
     """
     settings: Settings = {}
-    _read_block(settings, tree, SCHEMA, "", file)
-    return settings
+    places: Places = {}
+    _read_block(settings, places, tree, SCHEMA, "", file)
+    return settings, places
 
 
 def _read_block(
-    settings: Settings, tree: Object, keys: Mapping[str, Key | Block], prefix: str, file: str
+    settings: Settings,
+    places: Places,
+    tree: Object,
+    keys: Mapping[str, Key | Block],
+    prefix: str,
+    file: str,
 ) -> None:
     _refuse_unknown(tree, keys, prefix, file)
     for entry in tree.entries:
         item, path, where = keys[entry.key], prefix + entry.key, f"{file}:{entry.line}"
         if isinstance(item, Block):
             for block in _blocks_of(entry, path, where):
-                _read_block(settings, block, item.keys, f"{path}.", file)
+                _read_block(settings, places, block, item.keys, f"{path}.", file)
             continue
         value = _read_value(item, entry.value, path, where)
         if item.refusal and value:
             raise ConfigError(f"{where}: {path} cannot be set: {item.refusal}")
         # A key that comes twice in one file is merged like one from two files.
         settings[path] = merge_value(item.kind, settings.get(path), value)
+        places[path] = where
 
 
 def _refuse_unknown(tree: Object, keys: Mapping[str, Key | Block], prefix: str, file: str) -> None:

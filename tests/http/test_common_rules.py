@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import MutableMapping
 
 import msgspec
 import pytest
@@ -267,3 +268,18 @@ async def test_a_handler_that_breaks_answers_and_takes_nothing_down(
     response = await one.get("/v1/agent/members")
     assert (response.status, response.text) == (500, "oops")
     assert (await one.get("/v1/agent/self")).status == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/agent/members", "/nope"])
+async def test_web_sockets_are_refused_before_they_open(one: Served, path: str) -> None:
+    sent: list[MutableMapping[str, object]] = []
+
+    async def receive() -> MutableMapping[str, object]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: MutableMapping[str, object]) -> None:
+        sent.append(message)
+
+    scope = {"type": "websocket", "path": path, "root_path": "", "headers": [], "query_string": b""}
+    await one.app(scope, receive, send)
+    assert [message["type"] for message in sent] == ["websocket.close"]

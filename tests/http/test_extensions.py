@@ -174,6 +174,22 @@ async def test_leaving_answers_when_left_and_then_stops_the_agent() -> None:
     assert (await first.statuses())["s2.global"] == "left"
 
 
+async def test_what_is_asked_of_an_agent_that_left_still_has_an_answer() -> None:
+    _, (first, second) = await several(server(1), server(2))
+    for _ in range(2):
+        assert (await second.put("/v1/swimnomad/leave")).status == 200
+    assert (await second.statuses())["s2.global"] == "left"
+    assert (await second.get("/v1/swimnomad/gossip")).status == 200
+    assert (await second.get("/v1/agent/self")).status == 200
+    assert (await second.put("/v1/agent/force-leave?node=s1.global")).status in (200, 500)
+    assert second.agent.services.host is not None
+    second.agent.services.host.stop()
+    response = await second.put("/v1/swimnomad/leave")
+    assert (response.status, response.text) == (500, "the agent has stopped")
+    assert (await second.put("/v1/agent/join?address=127.0.61.1")).json["num_joined"] == 0
+    assert first.agent.core is not None
+
+
 async def test_faults_are_set_shown_and_removed() -> None:
     one = alone(server(1))
     assert (await one.get("/v1/swimnomad/faults")).json == {}

@@ -157,6 +157,16 @@ def test_repeated_blocks_of_one_file_are_one_block(write: Write) -> None:
             '\ngossip { profile = "fast" }',
             "2: gossip.profile is 'fast'; allowed are lan, wan, local, nomad, paper",
         ),
+        ("\n\ngossip { scale = 0 }", "3: gossip.scale is 0.0; it must be above 0"),
+        ('\nbind_addr = "x"', "2: bind_addr is 'x'; allowed are an IP address"),
+        (
+            'http_api_response_headers { "X" = "a\\nb" }',
+            "1: http_api_response_headers has 'a\\nb' for X; allowed are printable",
+        ),
+        (
+            'http_api_response_headers { "Content-Length" = "1" }',
+            "1: http_api_response_headers has 'Content-Length', which is no name",
+        ),
         ("acl { enabled = true }", "1: acl.enabled cannot be set: this version has no ACLs"),
         ("tls { http = true }", "1: tls.http cannot be set: this version does not speak TLS"),
         ('log_file = "x"', "1: log_file cannot be set: this version logs to standard error"),
@@ -176,6 +186,12 @@ def test_what_a_file_says_wrong_is_named_with_its_place(
 )
 def test_what_cannot_be_set_may_be_off(write: Write, text: str) -> None:
     load(write(text))
+
+
+def test_a_flag_is_not_blamed_on_the_file_it_overrides(write: Write) -> None:
+    path = write("gossip { scale = 2 }")
+    text = problem(path, flags={"gossip.scale": -1.0})
+    assert text == "gossip.scale is -1.0; it must be above 0"
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:

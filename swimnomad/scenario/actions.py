@@ -1,0 +1,230 @@
+"""What each step does: chooses its nodes, keeps the facts true, and asks the backend to act."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from swimnomad.errors import UsageError
+from swimnomad.faults import LinkFault
+from swimnomad.scenario.backend import Backend
+from swimnomad.scenario.facts import Facts, Life
+from swimnomad.scenario.links import LinkRule
+from swimnomad.scenario.model import (
+    BlockArgs,
+    ClusterSpec,
+    EventArgs,
+    ForceLeaveArgs,
+    HealArgs,
+    JoinArgs,
+    LinkArgs,
+    PartitionArgs,
+    RestartArgs,
+    StartArgs,
+    Step,
+    TagsArgs,
+    TargetArgs,
+)
+from swimnomad.scenario.targets import resolve
+
+JOIN_SEEDS_MAX = 3
+"""Running nodes that a started or restarted one is told to join."""
+
+
+class Actions:
+    """Performs the steps of one run."""
+
+    def __init__(
+        self, backend: Backend, facts: Facts, cluster: ClusterSpec, rng: random.Random
+    ) -> None:
+        self._backend = backend
+        self._facts = facts
+        self._cluster = cluster
+        self._rng = rng
+        self._rules: dict[str, LinkRule] = {}
+        self._installed: dict[tuple[str, str], LinkFault] = {}
+
+    async def perform(self, step: Step) -> tuple[str, ...]:
+        """Do one step; return the nodes it acted upon.
+
+        Raises:
+            UsageError: If its nodes are not in a state for it.
+            OperationError: If the backend failed to do it.
+        """
+        match step.args:
+            case TargetArgs(target=target):
+                return await self._on_processes(step.word, target)
+            case StartArgs():
+                return await self._start(step.args)
+            case RestartArgs():
+                return await self._restart(step.args)
+            case JoinArgs():
+                return await self._join(step.args)
+            case ForceLeaveArgs():
+                return await self._force_leave(step.args, prune=step.word == "prune")
+            case LinkArgs() | PartitionArgs():
+                return await self._worsen_links(step.id or f"step-{step.line}", step.args)
+            case HealArgs(step=steps):
+                return await self._heal(steps)
+            case TagsArgs():
+                return await self._set_tags(step.args)
+            case EventArgs():
+                return await self._send_event(step.args)
+            case _:
+                raise AssertionError(f"no action for {step.word}")
+
+    async def _on_processes(self, word: str, target: Sequence[str]) -> tuple[str, ...]:
+        """Kill, pause, resume, leave."""
+        backend, facts = self._backend, self._facts
+        allowed: tuple[Life, ...] = {
+            "kill": ("running", "paused"),
+            "pause": ("running",),
+            "resume": ("paused",),
+            "leave": ("running",),
+        }[word]  # type: ignore[assignment]  # the values are lives
+        names = self._choose(target, allowed)
+        if word == "leave":
+            facts.set_lives(backend.now, dict.fromkeys(names, "left"))
+            await backend.leave(names)
+            return names
+        for name in names:
+            # Noted first: with real processes, reports may arrive before the call returns.
+            if word == "kill":
+                facts.set_lives(backend.now, {name: "killed"})
+                await backend.kill(name)
+            elif word == "pause":
+                facts.set_lives(backend.now, {name: "paused"})
+                await backend.pause(name)
+            else:
+                facts.set_lives(backend.now, {name: "running"})
+                await backend.resume(name)
+                await self._install_rules()
+        return names
+
+    async def _start(self, args: StartArgs) -> tuple[str, ...]:
+        for name in args.target:
+            if name in self._facts.lives:
+                raise UsageError(f"{name} is there already: restart is for dead nodes")
+            seeds = self._seeds() if args.join else []
+            self._facts.set_lives(self._backend.now, {name: "running"})
+            await self._backend.start(name, args.region, seeds)
+            await self._install_rules()
+        return args.target
+
+    async def _restart(self, args: RestartArgs) -> tuple[str, ...]:
+        names = self._choose(args.target, ("killed", "left"))
+        for name in names:
+            self._forget_faults(name)
+            seeds = self._seeds() if args.join else []
+            self._facts.set_lives(self._backend.now, {name: "running"})
+            await self._backend.restart(
+                name,
+                same_data=args.data == "same",
+                new_address=args.address == "new",
+                join=seeds,
+            )
+            # A new process has no faults, and may have an address that the rules do not know.
+            await self._install_rules()
+        return names
+
+    async def _join(self, args: JoinArgs) -> tuple[str, ...]:
+        names = self._choose(args.target, ("running",))
+        others = [name for name in self._facts.running if name not in names]
+        to = resolve(args.to or ("random",), list(self._facts.lives), others, self._rng)
+        await self._backend.join(names, to)
+        return names
+
+    async def _force_leave(self, args: ForceLeaveArgs, *, prune: bool) -> tuple[str, ...]:
+        names = self._choose(args.target, ("running", "paused", "killed", "left"))
+        for name in names:
+            others = [one for one in self._facts.running if one != name]
+            by = resolve((args.by or "random",), list(self._facts.lives), others, self._rng)[0]
+            if by not in others:
+                raise UsageError(f"{by} does not run, or is the node to be declared left")
+            await self._backend.force_leave(by, name, prune=prune)
+        return names
+
+    async def _worsen_links(self, rule: str, args: LinkArgs | PartitionArgs) -> tuple[str, ...]:
+        everybody = tuple(self._facts.lives)
+        first = args.side if isinstance(args, PartitionArgs) else args.target
+        second = args.against if isinstance(args, PartitionArgs) else args.peers
+        is_cut = isinstance(args, PartitionArgs | BlockArgs)
+        targets = tuple(resolve(first, everybody, everybody, self._rng))
+        eligible = [
+            name for name in everybody if not isinstance(args, PartitionArgs) or name not in targets
+        ]
+        peers = tuple(resolve(second, everybody, eligible, self._rng))
+        self._rules[rule] = LinkRule(args, targets, peers, is_cut)
+        if is_cut:
+            self._facts.disturb(targets + peers)
+        await self._install_rules()
+        return targets
+
+    async def _heal(self, steps: Sequence[str]) -> tuple[str, ...]:
+        healed = [
+            self._rules.pop(rule) for rule in steps or tuple(self._rules) if rule in self._rules
+        ]
+        still_cut = {
+            name: None
+            for rule in self._rules.values()
+            if rule.is_cut
+            for name in rule.targets + rule.peers
+        }
+        await self._install_rules()
+        names = {name: None for rule in healed for name in rule.targets + rule.peers}
+        calmed = [name for name in names if name not in still_cut]
+        running = [name for name in calmed if self._facts.lives[name] != "paused"]
+        self._facts.calm(self._backend.now, running)
+        return tuple(names)
+
+    async def _install_rules(self) -> None:
+        """Bring the faults at all running nodes in line with the rules in force.
+
+        A paused node cannot be told; `resume` comes here again.
+        """
+        lives, installed = self._facts.lives, self._installed
+        wanted = {
+            (node, f"{rule_name}/{suffix}"): fault
+            for rule_name, rule in self._rules.items()
+            for (node, suffix), fault in rule.faults(self._backend.host_of).items()
+            if lives[node] == "running"
+        }
+        for node, name in list(installed):
+            if (node, name) not in wanted and lives[node] == "running":
+                await self._backend.clear_fault(node, name)
+                del installed[node, name]
+        for key, fault in wanted.items():
+            if installed.get(key) != fault:
+                await self._backend.set_fault(*key, fault)
+                installed[key] = fault
+
+    def _forget_faults(self, node: str) -> None:
+        """The node's process is dead, and its faults with it."""
+        self._installed = {key: fault for key, fault in self._installed.items() if key[0] != node}
+
+    async def _set_tags(self, args: TagsArgs) -> tuple[str, ...]:
+        names = self._choose(args.target, ("running",))
+        for name in names:
+            await self._backend.set_tags(name, args.set, args.remove)
+        return names
+
+    async def _send_event(self, args: EventArgs) -> tuple[str, ...]:
+        names = self._choose(args.target, ("running",))
+        for name in names:
+            await self._backend.send_event(name, args.name, args.payload.encode())
+        return names
+
+    def _choose(self, targets: Sequence[str], lives: Sequence[Life]) -> tuple[str, ...]:
+        """The nodes meant, all in one of the given states."""
+        facts = self._facts
+        eligible = [name for name, life in facts.lives.items() if life in lives]
+        names = resolve(targets, list(facts.lives), eligible, self._rng)
+        for name in names:
+            if name not in eligible:
+                allowed = " or ".join(lives)
+                raise UsageError(f"{name} is {facts.lives[name]}; it must be {allowed}")
+        return tuple(names)
+
+    def _seeds(self) -> list[str]:
+        """Whom a booting node joins: the first few that run."""
+        return self._facts.running[:JOIN_SEEDS_MAX]

@@ -1,0 +1,133 @@
+"""Where a scenario runs, as the runner sees it: nodes by short name, actions, a clock.
+
+The methods are async because real nodes make one wait. Those of the simulator never suspend, which
+lets `run_to_end` carry the same runner through virtual time without an event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from swimnomad.faults import LinkFault
+from swimnomad.names import Value
+from swimnomad.scenario.model import ClusterSpec, NetworkSpec
+
+T = TypeVar("T")
+
+OPERATION_TIMEOUT = 120.0
+"""Seconds of cluster time until a join or leave that reports nothing counts as unknown."""
+
+
+class Usage(Value, frozen=True):
+    """What one node has sent: datagrams and connections, and their bytes."""
+
+    messages: int
+    bytes: int
+
+
+class Backend(Protocol):
+    """A cluster that can be acted upon; it reports what its nodes see to the `Facts` it was given.
+
+    Actions raise `OperationError` if they fail and `UsageError` if they make no sense at present.
+    """
+
+    name: str
+
+    @property
+    def now(self) -> float:
+        """Seconds since the cluster stood; before that negative or 0."""
+        ...
+
+    async def open(self, cluster: ClusterSpec, network: NetworkSpec) -> None:
+        """Start every node; when this returns the cluster stands: all run and are joining."""
+        ...
+
+    async def close(self) -> None:
+        """End every node."""
+        ...
+
+    async def wait_until(self, time: float) -> None:
+        """Let time pass; what nodes report meanwhile is in the facts afterwards."""
+        ...
+
+    async def start(self, name: str, region: str, join: Sequence[str]) -> None:
+        """Boot a new node."""
+        ...
+
+    async def restart(
+        self, name: str, *, same_data: bool, new_address: bool, join: Sequence[str]
+    ) -> None:
+        """Boot a dead node again."""
+        ...
+
+    async def join(self, names: Sequence[str], to: Sequence[str]) -> None:
+        """Let nodes join others, and wait for the outcome."""
+        ...
+
+    async def leave(self, names: Sequence[str]) -> None:
+        """Let nodes leave, and wait until they are gone."""
+        ...
+
+    async def force_leave(self, by: str, name: str, *, prune: bool) -> None:
+        """Let a node declare another left, or erase it."""
+        ...
+
+    async def kill(self, name: str) -> None:
+        """End a node's process at once."""
+        ...
+
+    async def pause(self, name: str) -> None:
+        """Stop a node's process by a signal."""
+        ...
+
+    async def resume(self, name: str) -> None:
+        """Let it go on."""
+        ...
+
+    async def set_tags(self, name: str, changes: Mapping[str, str], remove: Sequence[str]) -> None:
+        """Change a node's tags."""
+        ...
+
+    async def send_event(self, name: str, event: str, payload: bytes) -> None:
+        """Broadcast a user event."""
+        ...
+
+    async def set_fault(self, name: str, fault_name: str, fault: LinkFault) -> None:
+        """Add a fault to a node's links, or replace the one of that name."""
+        ...
+
+    async def clear_fault(self, name: str, fault_name: str) -> None:
+        """Remove a fault; unknown ones do not matter."""
+        ...
+
+    def host_of(self, name: str) -> str:
+        """A node's IP address."""
+        ...
+
+    async def checksum(self, name: str) -> str:
+        """Digest of a running node's member list: names and statuses."""
+        ...
+
+    async def health_score(self, name: str) -> int:
+        """A running node's local health; 0 is healthy."""
+        ...
+
+    async def usage(self) -> dict[str, Usage] | None:
+        """What each node has sent so far; None if that is not known here."""
+        ...
+
+    def journal_sha256(self) -> str | None:
+        """Hash of the run's journal; None where there is none."""
+        ...
+
+
+def run_to_end(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never suspends, as those on the simulator do, and return its result."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        value: T = stop.value
+        return value
+    coroutine.close()
+    raise AssertionError("the simulator's backend suspended")

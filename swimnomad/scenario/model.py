@@ -1,0 +1,308 @@
+"""What a scenario file says, as typed values. Durations are seconds, shares 0 … 1.
+
+A step is `Step(word, args, …)`, an expectation `Expectation(word, args, …)`: the words are the
+closed vocabulary of `vocabulary.py`, which maps each to its class of arguments here.
+
+Targets are texts: the name of a node, a glob such as `node-*`, or `random` (a running node, drawn
+from the run's seed), `random 3` for several.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import msgspec
+
+from swimnomad.faults import Latency
+from swimnomad.names import Value
+from swimnomad.scenario.reading import Duration, Share
+from swimnomad.sim.cluster import node_names
+
+Targets = tuple[str, ...]
+
+
+class ClusterSpec(Value, frozen=True):
+    """The nodes that run when the scenario begins: a number, or regions with their sizes."""
+
+    nodes: int = 5
+    regions: dict[str, int] = msgspec.field(default_factory=dict)
+    """Region to size; if given, it replaces `nodes`."""
+    profile: Literal["lan", "wan", "local", "nomad", "paper"] = "local"
+    scale: float = 1.0
+    """Factor on every duration of the profile."""
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Region to number of nodes."""
+        return self.regions or {"global": self.nodes}
+
+    @property
+    def node_regions(self) -> dict[str, str]:
+        """Short name of every node to its region, in order of boot."""
+        return node_names(self.sizes)
+
+
+class LinkSpec(Value, frozen=True):
+    """What the way between two nodes is like without faults."""
+
+    latency: Latency | None = None
+    loss: Share = 0.0
+
+
+class RegionLink(Value, frozen=True):
+    """A link between two regions, both ways."""
+
+    between: Targets
+    latency: Latency | None = None
+    loss: Share = 0.0
+
+
+class NetworkSpec(Value, frozen=True):
+    """Links: the default, and those between particular regions."""
+
+    latency: Latency | None = None
+    loss: Share = 0.0
+    links: tuple[RegionLink, ...] = ()
+
+
+class StartArgs(Value, frozen=True):
+    """Boot nodes that are new to the cluster and let them join."""
+
+    SHORT: ClassVar[str] = "target"
+    target: Targets
+    region: str = "global"
+    join: bool = True
+
+
+class JoinArgs(Value, frozen=True):
+    """Let nodes join others; `to` is a running node unless named."""
+
+    SHORT: ClassVar[str] = "target"
+    target: Targets
+    to: Targets = ()
+
+
+class TargetArgs(Value, frozen=True):
+    """Which nodes: leave, kill, pause, resume."""
+
+    SHORT: ClassVar[str] = "target"
+    target: Targets
+
+
+class ForceLeaveArgs(Value, frozen=True):
+    """Declare nodes left; asked of `by`, a running node unless named."""
+
+    SHORT: ClassVar[str] = "target"
+    target: Targets
+    by: str = ""
+
+
+class RestartArgs(Value, frozen=True):
+    """Boot dead nodes again: with the data they had or none, at the same or a new address."""
+
+    SHORT: ClassVar[str] = "target"
+    target: Targets
+    data: Literal["same", "empty"] = "same"
+    address: Literal["same", "new"] = "same"
+    join: bool = True
+
+
+class PartitionArgs(Value, frozen=True, rename="kebab"):
+    """Cut two groups apart.
+
+    `side` against `against` (everybody else unless named); nodes in neither keep all their links:
+    a partial partition. One-way: what `side` sends does not arrive, what it is sent does.
+    """
+
+    SHORT: ClassVar[str] = "side"
+    side: Targets
+    against: Targets = ("*",)
+    one_way: bool = False
+
+
+class HealArgs(Value, frozen=True):
+    """Remove faults: those of the steps with these ids, or all."""
+
+    SHORT: ClassVar[str] = "step"
+    step: Targets = ()
+
+
+class LinkArgs(Value, frozen=True):
+    """Base of the steps that make links worse: those of `target` with `peers`."""
+
+    target: Targets = ("*",)
+    peers: Targets = ("*",)
+    direction: Literal["in", "out", "both"] = "both"
+    """As `target` sees it."""
+
+
+class LossArgs(LinkArgs, frozen=True):
+    """Lose datagrams."""
+
+    SHORT: ClassVar[str] = "share"
+    share: Share = 0.1
+
+
+class LatencyArgs(LinkArgs, frozen=True):
+    """Delay datagrams and streams."""
+
+    SHORT: ClassVar[str] = "delay"
+    delay: Latency = Latency("constant", 0.1)
+    transport: Literal["udp", "tcp", "both"] = "both"
+
+
+class DuplicateArgs(LinkArgs, frozen=True):
+    """Deliver datagrams twice."""
+
+    SHORT: ClassVar[str] = "share"
+    share: Share = 0.1
+
+
+class ReorderArgs(LinkArgs, frozen=True):
+    """Hold datagrams back while later ones pass, each for up to `delay`."""
+
+    SHORT: ClassVar[str] = "share"
+    share: Share = 0.1
+    delay: Duration = 0.05
+
+
+class CorruptArgs(LinkArgs, frozen=True):
+    """Flip a bit in datagrams."""
+
+    SHORT: ClassVar[str] = "share"
+    share: Share = 0.1
+
+
+class BlockArgs(LinkArgs, frozen=True):
+    """Let nothing of a transport through."""
+
+    SHORT: ClassVar[str] = "target"
+    transport: Literal["udp", "tcp", "both"] = "both"
+
+
+class TagsArgs(Value, frozen=True):
+    """Set and remove tags of nodes."""
+
+    target: Targets
+    set: dict[str, str] = msgspec.field(default_factory=dict)
+    remove: Targets = ()
+
+
+class EventArgs(Value, frozen=True):
+    """Broadcast a user event from a node."""
+
+    SHORT: ClassVar[str] = "name"
+    name: str
+    payload: str = ""
+    target: Targets = ("random",)
+
+
+class RepeatArgs(Value, frozen=True):
+    """Do steps several times over; each round begins `every` after the last one began."""
+
+    times: int
+    steps: tuple[Step, ...]
+    every: Duration = 0.0
+
+
+class StatusArgs(Value, frozen=True, rename={"seen": "as", "by": "seen-by"}):
+    """Whether running observers (`seen-by`) see each of `of` as one of `as`."""
+
+    of: Targets
+    seen: tuple[Literal["alive", "failed", "left", "none"], ...]
+    by: Targets = ("*",)
+
+
+class NoArgs(Value, frozen=True):
+    """Nothing to say: converged, agree, no-errors."""
+
+
+class DetectedArgs(Value, frozen=True):
+    """Whether every running observer has reported each killed node of `of` as failed."""
+
+    SHORT: ClassVar[str] = "of"
+    of: Targets = ()
+    """Nodes; the step's own targets unless named."""
+
+
+class LimitArgs(Value, frozen=True):
+    """At most so many: false-positives, health-score."""
+
+    SHORT: ClassVar[str] = "max"
+    max: int = 0
+
+
+class DisseminationArgs(Value, frozen=True, rename={"seen": "as"}):
+    """Time from the first to the last observer's report that a node has a status."""
+
+    of: str
+    seen: Literal["alive", "failed", "left"]
+    max: Duration
+
+
+class LoadArgs(Value, frozen=True, rename="kebab"):
+    """What a node sends on average, at most."""
+
+    messages_per_second: float | None = None
+    bytes_per_second: float | None = None
+
+
+class DeliveredArgs(Value, frozen=True):
+    """Whether every running node of `to` has received a user event since the step."""
+
+    SHORT: ClassVar[str] = "name"
+    name: str
+    to: Targets = ("*",)
+
+
+class Condition(Value, frozen=True):
+    """A check that a step waits for."""
+
+    word: str
+    args: Value
+
+
+class Step(Value, frozen=True):
+    """One thing that happens, in the order of the file.
+
+    `at` is a time since the cluster stood, `after` a time since the previous step was done, or a
+    condition that must hold for the step to begin; within `timeout` seconds, or the run fails.
+    """
+
+    word: str
+    args: Value
+    line: int
+    at: float | None = None
+    after: float | Condition | None = None
+    timeout: float = 300.0
+    id: str = ""
+
+
+class Expectation(Value, frozen=True):
+    """One thing that must be true.
+
+    At a time (`at`), at the end (none of the others), at some moment `within` seconds after step
+    `of`, or `always` from that step on (without `of`, from the beginning). `within` may be the
+    computed convergence bound.
+    """
+
+    word: str
+    args: Value
+    line: int
+    at: float | None = None
+    within: float | Literal["bound"] | None = None
+    of: str = ""
+    always: bool = False
+
+
+class Scenario(Value, frozen=True):
+    """A whole file."""
+
+    name: str
+    description: str
+    cluster: ClusterSpec
+    network: NetworkSpec
+    steps: tuple[Step, ...]
+    expect: tuple[Expectation, ...]
+    duration: float = 0.0
+    """The run lasts at least this long after the cluster stood."""

@@ -1,0 +1,252 @@
+"""Turns YAML into typed values; every error names file, line and key, what was found and allowed.
+
+The document is composed and not loaded, because only the composed nodes know their lines. The type
+annotations of the model drive the reading:
+
+- a struct is a mapping with the struct's fields; its class may name a `SHORT` field that a bare
+  scalar or list stands for, so that `kill: node-3` is `kill: {target: node-3}`;
+- a tuple is a list, or one bare element;
+- `Duration` and `Share` are floats written as `units.py` says.
+
+What YAML calls a boolean or a date means nothing here: text stays text until a type asks for more.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+import msgspec
+import yaml
+
+from swimnomad.errors import ConfigError, UsageError
+from swimnomad.faults import Latency
+from swimnomad.names import Value
+from swimnomad.scenario.units import parse_duration, parse_share
+
+FILE_BYTES_MAX = 1024 * 1024
+VALUES_MAX = 100_000
+"""Values read from one file; aliases that multiply stop here."""
+
+Duration = Annotated[float, "duration"]
+"""Seconds, written with a unit."""
+Share = Annotated[float, "share"]
+"""A probability, written as a number or with a per cent sign."""
+
+_Node = yaml.Node
+_LATENCIES: dict[str, tuple[str, str]] = {
+    "constant": ("duration", ""),
+    "uniform": ("duration", "duration"),
+    "normal": ("duration", "duration"),
+    "lognormal": ("duration", "number"),
+    "pareto": ("duration", "number"),
+}
+
+
+class Reader:
+    """Reads one file; `path` stands in every error."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._values = 0
+
+    def compose(self) -> yaml.MappingNode:
+        """The document's outermost mapping.
+
+        Raises:
+            ConfigError: If the file cannot be read, is no YAML or no mapping.
+        """
+        try:
+            data = self._path.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{self._path}: {error.strerror or error}") from None
+        if len(data) > FILE_BYTES_MAX:
+            raise ConfigError(f"{self._path}: larger than {FILE_BYTES_MAX} bytes")
+        try:
+            root = yaml.compose(data.decode(), Loader=yaml.SafeLoader)
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{self._path}: not UTF-8 text: {error}") from None
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            raise ConfigError(f"{self._path}:{line}: not YAML: {error.problem}") from None
+        except (yaml.YAMLError, RecursionError) as error:
+            raise ConfigError(f"{self._path}: not YAML: {error}") from None
+        if not isinstance(root, yaml.MappingNode):
+            raise ConfigError(f"{self._path}:1: a scenario is a mapping of keys to values")
+        return root
+
+    def fail(self, node: _Node | int, key: str, text: str) -> NoReturn:
+        """Raise the error for a place in the file: a node or a line number."""
+        line = node if isinstance(node, int) else node.start_mark.line + 1
+        raise ConfigError(f"{self._path}:{line}: {key}: {text}")
+
+    def pairs(self, node: _Node, key: str) -> dict[str, _Node]:
+        """A mapping's values by key; an empty value counts as a mapping without keys."""
+        if is_empty(node):
+            return {}
+        if not isinstance(node, yaml.MappingNode):
+            self.fail(node, key, f"found {show(node)}; allowed is a mapping of keys to values")
+        pairs: dict[str, _Node] = {}
+        for name, value in node.value:
+            if not isinstance(name, yaml.ScalarNode):
+                self.fail(name, key, f"found {show(name)} as a key; allowed is text")
+            if name.value in pairs:
+                self.fail(name, key, f"found {name.value!r} twice; a key is allowed once")
+            pairs[name.value] = value
+        return pairs
+
+    def items(self, node: _Node, key: str) -> list[_Node]:
+        """The elements of a list."""
+        if is_empty(node):
+            return []
+        if not isinstance(node, yaml.SequenceNode):
+            self.fail(node, key, f"found {show(node)}; allowed is a list")
+        return list(node.value)
+
+    def read(self, node: _Node, kind: Any, key: str) -> Any:  # noqa: ANN401 - any type of the model
+        """The value at a node as `kind`; `key` is its dotted name for errors."""
+        self._values += 1
+        if self._values > VALUES_MAX:
+            self.fail(node, key, f"more than {VALUES_MAX} values")
+        origin = typing.get_origin(kind)
+        if origin is Annotated:
+            return self.quantity(node, key, _QUANTITIES[typing.get_args(kind)[1]])
+        if origin in (typing.Union, types.UnionType):
+            options = [one for one in typing.get_args(kind) if one is not type(None)]
+            assert len(options) == 1, f"{kind} is not a type of the model"
+            return None if is_empty(node) else self.read(node, options[0], key)
+        if origin is Literal:
+            return self._choice(node, key, typing.get_args(kind))
+        if origin is tuple:
+            return self._tuple(node, key, typing.get_args(kind)[0])
+        if origin is dict:
+            of = typing.get_args(kind)[1]
+            return {
+                name: self.read(value, of, f"{key}.{name}")
+                for name, value in self.pairs(node, key).items()
+            }
+        if kind is Latency:
+            return self._latency(node, key)
+        if isinstance(kind, type) and issubclass(kind, Value):
+            return self.struct(node, kind, key)
+        return self.quantity(node, key, _SCALARS[kind])
+
+    def struct(self, node: _Node, kind: type[Value], key: str) -> Any:  # noqa: ANN401 - a `kind`
+        """The mapping at a node, or what its short form stands for, as a struct."""
+        short = getattr(kind, "SHORT", None)
+        if short and not is_empty(node) and not isinstance(node, yaml.MappingNode):
+            found = {short: node}
+        else:
+            found = self.pairs(node, key)
+        hints = typing.get_type_hints(kind, include_extras=True)
+        fields = {one.encode_name: one for one in msgspec.structs.fields(kind)}
+        for name, value in found.items():
+            if name not in fields:
+                self.fail(value, f"{key}.{name}", f"unknown key; allowed are {', '.join(fields)}")
+        values: dict[str, Any] = {}
+        for name, field in fields.items():
+            if name in found:
+                values[field.name] = self.read(found[name], hints[field.name], f"{key}.{name}")
+            elif field.required:
+                self.fail(node, key, f"{name} is missing; allowed are {', '.join(fields)}")
+        return kind(**values)
+
+    def _tuple(self, node: _Node, key: str, of: Any) -> tuple[Any, ...]:  # noqa: ANN401 - a type
+        if isinstance(node, yaml.SequenceNode):
+            return tuple(
+                self.read(item, of, f"{key}[{place}]") for place, item in enumerate(node.value)
+            )
+        return () if is_empty(node) else (self.read(node, of, key),)
+
+    def _choice(self, node: _Node, key: str, allowed: tuple[str, ...]) -> str:
+        text = node.value if isinstance(node, yaml.ScalarNode) else None
+        if text not in allowed:
+            self.fail(node, key, f"found {show(node)}; allowed are {', '.join(allowed)}")
+        return str(text)
+
+    def quantity(self, node: _Node, key: str, parse: Callable[[str], Any]) -> Any:  # noqa: ANN401 - what `parse` returns
+        """What `parse` makes of the text at a node; its UsageError gets file, line and key."""
+        if not isinstance(node, yaml.ScalarNode):
+            self.fail(node, key, f"found {show(node)}; allowed is one value")
+        try:
+            return parse(node.value)
+        except UsageError as error:
+            self.fail(node, key, str(error))
+
+    def _latency(self, node: _Node, key: str) -> Latency:
+        """`5ms`, or one distribution with its parameters: `{uniform: [1ms, 3ms]}`."""
+        if isinstance(node, yaml.ScalarNode) and not is_empty(node):
+            return Latency("constant", self.quantity(node, key, parse_duration))
+        found = self.pairs(node, key)
+        if len(found) != 1 or next(iter(found)) not in _LATENCIES:
+            names = ", ".join(_LATENCIES)
+            self.fail(node, key, f"found {show(node)}; allowed is 5ms or one of {names}")
+        ((name, value),) = found.items()
+        key = f"{key}.{name}"
+        parameters = value.value if isinstance(value, yaml.SequenceNode) else [value]
+        wanted = [one for one in _LATENCIES[name] if one]
+        if len(parameters) != len(wanted):
+            what = " and a ".join(wanted)
+            self.fail(value, key, f"found {show(value)}; allowed is a {what} in a list")
+        numbers = [
+            self.quantity(item, key, _QUANTITIES[quantity])
+            for item, quantity in zip(parameters, wanted, strict=True)
+        ]
+        latency = msgspec.convert({"kind": name, "a": numbers[0]}, Latency)
+        if len(numbers) == 2:
+            latency = msgspec.structs.replace(latency, b=numbers[1])
+        try:
+            latency.validate(key)
+        except UsageError as error:
+            self.fail(value, key, str(error))
+        return latency
+
+
+def is_empty(node: _Node) -> bool:
+    """Whether nothing stands at a node: `heal:` or `{converged}`."""
+    return isinstance(node, yaml.ScalarNode) and node.style is None and node.value in ("", "~")
+
+
+def show(node: _Node) -> str:
+    """What was found, for an error: short and on one line."""
+    if isinstance(node, yaml.ScalarNode):
+        return repr(node.value[:80])
+    return "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
+
+
+def _parse_bool(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise UsageError(f"found {text!r}; allowed are true, false")
+    return text == "true"
+
+
+def _parse_int(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise UsageError(f"found {text!r}; allowed is a whole number, 0 to 999999999")
+    return int(text)
+
+
+def _parse_number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1e12:
+        raise UsageError(f"found {text!r}; allowed is a number, 0 to 1e12")
+    return number
+
+
+_SCALARS: dict[Any, Callable[[str], Any]] = {
+    str: str,
+    int: _parse_int,
+    float: _parse_number,
+    bool: _parse_bool,
+}
+_QUANTITIES: dict[str, Callable[[str], float]] = {
+    "duration": parse_duration,
+    "share": parse_share,
+    "number": _parse_number,
+}

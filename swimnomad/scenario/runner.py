@@ -1,0 +1,246 @@
+"""Runs a scenario on a backend: the steps in their order, the expectations at their times.
+
+The runner and the checks know nothing of which backend it is. Times of events come from the reports
+themselves; the runner only looks at them every `POLL` seconds, so a measured time is exact while
+the decision to go on may be that much late.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+
+from swimnomad.errors import OperationError, UsageError
+from swimnomad.scenario.actions import Actions
+from swimnomad.scenario.backend import Backend
+from swimnomad.scenario.bounds import convergence_bound
+from swimnomad.scenario.checks import CHECK_CLASSES, Check, Scene
+from swimnomad.scenario.facts import Facts
+from swimnomad.scenario.model import Condition, Expectation, RepeatArgs, Scenario, Step
+from swimnomad.scenario.result import CheckResult, Result, detection_of
+from swimnomad.scenario.units import show_seconds
+
+POLL = 0.1
+COSTLY_POLL = 1.0
+EPSILON = 1e-9
+"""Seconds by which a deadline may be missed: the clock is a float."""
+
+
+class StepFailed(Exception):
+    """A step could not be done; the run goes no further."""
+
+
+class Pending:
+    """An expectation that is not decided yet."""
+
+    def __init__(self, expectation: Expectation) -> None:
+        self.expectation = expectation
+        self.check: Check | None = None
+        """At work from its step on, or from the beginning."""
+        self.start = 0.0
+        self.deadline = math.inf
+        self.judged_at = -math.inf
+        self.result: CheckResult | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the run must go on for its sake; those of the end wait for the others."""
+        timed = self.expectation.within is not None or self.expectation.at is not None
+        return timed and self.result is None
+
+    @property
+    def due(self) -> float:
+        """When it is decided at the latest; infinity if only the end of the run decides it."""
+        return self.deadline if self.expectation.at is None else self.expectation.at
+
+    def decide(self, passed: bool, when: str) -> None:
+        """Note the outcome."""
+        check = self.check
+        assert check is not None
+        expected = f"{check.expected}, {when}"
+        self.result = CheckResult(self.expectation.word, passed, expected, check.measured())
+
+
+class Runner:
+    """One run of one scenario."""
+
+    def __init__(self, scenario: Scenario, backend: Backend, facts: Facts, seed: int) -> None:
+        self._scenario = scenario
+        self._backend = backend
+        self._facts = facts
+        self._seed = seed
+        rng = random.Random(f"{seed}/scenario")
+        self._actions = Actions(backend, facts, scenario.cluster, rng)
+        self._pending = [Pending(one) for one in scenario.expect]
+        self._failures: list[CheckResult] = []
+
+    async def run(self) -> Result:
+        """Carry out the scenario; `wall_seconds` of the result is left at 0.
+
+        Raises:
+            OperationError: If the cluster could not be started.
+        """
+        scenario, backend = self._scenario, self._backend
+        self._facts.set_lives(0.0, dict.fromkeys(scenario.cluster.node_regions, "running"))
+        try:
+            await backend.open(scenario.cluster, scenario.network)
+            for pending in self._pending:
+                expectation = pending.expectation
+                if not expectation.of and expectation.within is None:
+                    await self._begin(pending, 0.0, ())
+            try:
+                for number, step in enumerate(scenario.steps, 1):
+                    await self._do(step, f"step {number}")
+            except StepFailed:
+                pass  # noted among the failures; what was expected is still judged
+            await self._finish()
+            return await self._result()
+        finally:
+            await backend.close()
+
+    async def _do(self, step: Step, label: str) -> None:
+        """Wait until the step is due, do it, and begin what is expected of it."""
+        await self._wait_for(step, f"{label} ({step.word})")
+        start = self._backend.now
+        try:
+            if isinstance(step.args, RepeatArgs):
+                await self._repeat(step.args, label)
+                targets: tuple[str, ...] = ()
+            else:
+                targets = await self._actions.perform(step)
+        except (OperationError, UsageError) as error:
+            self._fail_step(f"{label} ({step.word})", "is done", str(error))
+        is_last = step is self._scenario.steps[-1]
+        for pending in self._pending:
+            expectation = pending.expectation
+            if pending.check is None and (
+                (step.id and expectation.of == step.id) or (is_last and not expectation.of)
+            ):
+                await self._begin(pending, start, targets)
+
+    async def _repeat(self, args: RepeatArgs, label: str) -> None:
+        for turn in range(1, args.times + 1):
+            start = self._backend.now
+            for number, step in enumerate(args.steps, 1):
+                await self._do(step, f"{label}, round {turn}, step {number}")
+            await self._wait_until(start + args.every)
+
+    async def _wait_for(self, step: Step, label: str) -> None:
+        match step.after:
+            case None:
+                if step.at is not None:
+                    await self._wait_until(step.at)
+            case Condition(word=word, args=args):
+                limit = self._backend.now + step.timeout
+                check = CHECK_CLASSES[word](args, self._scene(self._backend.now, ()))
+                while not (await check.judge()).holds:
+                    if self._backend.now >= limit - EPSILON:
+                        wanted = f"after {word}, within {show_seconds(step.timeout)}"
+                        self._fail_step(label, wanted, check.measured())
+                    pause = COSTLY_POLL if check.is_costly else POLL
+                    await self._wait_until(min(limit, self._backend.now + pause))
+            case seconds:
+                await self._wait_until(self._backend.now + seconds)
+
+    async def _wait_until(self, time: float) -> None:
+        """Let time pass, judging what is pending all the while."""
+        backend = self._backend
+        while backend.now < time - EPSILON:
+            due = [p.due for p in self._pending if p.is_open and p.due > backend.now]
+            await backend.wait_until(min(time, backend.now + POLL, *due))
+            await self._judge_pending()
+
+    async def _judge_pending(self) -> None:
+        now = self._backend.now
+        for pending in self._pending:
+            if pending.result is not None or pending.check is None:
+                continue
+            expectation = pending.expectation
+            if expectation.at is not None:
+                if now >= expectation.at - EPSILON:
+                    judgement = await pending.check.judge()
+                    pending.decide(judgement.holds, f"at {show_seconds(expectation.at)}")
+                continue
+            rest = min(pending.judged_at + COSTLY_POLL, pending.deadline)
+            if pending.check.is_costly and now < rest - EPSILON:
+                continue
+            pending.judged_at = now
+            if expectation.within is not None:
+                await self._judge_within(pending, now)
+            elif expectation.always:
+                judgement = await pending.check.judge()
+                if not judgement.holds or judgement.broken is not None:
+                    pending.decide(False, "always")
+
+    async def _judge_within(self, pending: Pending, now: float) -> None:
+        assert pending.check is not None
+        judgement = await pending.check.judge()
+        since = now if judgement.since is None else judgement.since
+        when = f"within {show_seconds(pending.deadline - pending.start)}"
+        if judgement.holds and since <= pending.deadline + EPSILON:
+            pending.decide(True, when)
+        elif now >= pending.deadline - EPSILON:
+            pending.decide(False, when)
+
+    async def _begin(self, pending: Pending, start: float, targets: tuple[str, ...]) -> None:
+        """Set the check to work; its time counts from `start`."""
+        expectation = pending.expectation
+        scene = self._scene(start, targets)
+        if expectation.word == "load":
+            usage = await self._backend.usage()
+            scene = Scene(scene.facts, scene.backend, scene.cluster, start, targets, usage)
+        pending.check = CHECK_CLASSES[expectation.word](expectation.args, scene)
+        pending.start = start
+        if expectation.within == "bound":
+            cluster = self._scenario.cluster
+            count = len(self._facts.lives)
+            pending.deadline = (
+                start + convergence_bound(count, cluster.profile, cluster.scale).total
+            )
+        elif expectation.within is not None:
+            pending.deadline = start + expectation.within
+
+    async def _finish(self) -> None:
+        """Go on until everything with a time is decided, then judge the rest."""
+        await self._wait_until(self._scenario.duration)
+        while any(pending.is_open and pending.check for pending in self._pending):
+            await self._wait_until(self._backend.now + POLL)
+        for pending in self._pending:
+            if pending.result is not None:
+                continue
+            if pending.check is None:
+                word = pending.expectation.word
+                pending.result = CheckResult(word, False, "is checked", "its step was never done")
+                continue
+            judgement = await pending.check.judge()
+            passed = judgement.holds
+            if pending.expectation.always:
+                passed = passed and judgement.broken is None
+            pending.decide(passed, "always" if pending.expectation.always else "at the end")
+
+    def _fail_step(self, label: str, expected: str, measured: str) -> None:
+        self._failures.append(CheckResult(label, False, expected, measured))
+        raise StepFailed
+
+    def _scene(self, start: float, targets: tuple[str, ...]) -> Scene:
+        return Scene(self._facts, self._backend, self._scenario.cluster, start, targets)
+
+    async def _result(self) -> Result:
+        checks = [*self._failures, *(p.result for p in self._pending if p.result)]
+        usage = await self._backend.usage()
+        facts = self._facts
+        return Result(
+            scenario=self._scenario.name,
+            backend=self._backend.name,
+            seed=self._seed,
+            passed=all(check.passed for check in checks),
+            checks=tuple(checks),
+            wall_seconds=0.0,
+            cluster_seconds=round(self._backend.now, 6),
+            nodes=len(facts.lives),
+            journal_sha256=self._backend.journal_sha256(),
+            detection=detection_of(facts.detections),
+            false_positives=len(facts.false_positives),
+            messages=sum(one.messages for one in usage.values()) if usage is not None else None,
+            bytes=sum(one.bytes for one in usage.values()) if usage is not None else None,
+        )

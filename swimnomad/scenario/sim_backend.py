@@ -1,0 +1,225 @@
+"""Scenarios on the simulator: virtual time, no waiting, everything from one seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from swimnomad.errors import OperationError, UsageError
+from swimnomad.faults import Latency, LinkFault
+from swimnomad.names import Operation, Value
+from swimnomad.nomad.gossip_view import membership_checksum
+from swimnomad.scenario.backend import OPERATION_TIMEOUT, Usage
+from swimnomad.scenario.facts import Facts, Seen
+from swimnomad.scenario.model import ClusterSpec, NetworkSpec
+from swimnomad.serf.events import (
+    MemberEvent,
+    MemberFailed,
+    MemberJoined,
+    MemberLeft,
+    MemberReaped,
+    MessageDropped,
+    NameConflict,
+    Outcome,
+    UserEventReceived,
+)
+from swimnomad.serf.inputs import ForceLeave, Join, Leave, SendUserEvent, SetTags
+from swimnomad.sim.cluster import CoreFactory, GossipCore, NodeSpec, SimCluster, nomad_core
+from swimnomad.sim.journal import Journal
+from swimnomad.sim.network import Link
+from swimnomad.sim.world import World
+from swimnomad.swim.effects import Event
+from swimnomad.swim.events import InputDropped, JoinFinished
+
+_SEEN: dict[type[Event], Seen] = {
+    MemberJoined: "alive",
+    MemberLeft: "left",
+    MemberFailed: "failed",
+    MemberReaped: "none",
+}
+_COMPLAINTS = (InputDropped, MessageDropped, NameConflict)
+
+
+class SimBackend:
+    """A `SimCluster` behind the interface of a backend."""
+
+    name = "sim"
+
+    def __init__(
+        self,
+        facts: Facts,
+        seed: int,
+        journal_path: Path | None = None,
+        make_core: CoreFactory = nomad_core,
+    ) -> None:
+        self._facts = facts
+        self._journal = Journal(seed, journal_path)
+        self.world = World(seed, self._journal)
+        self.cluster = SimCluster(self.world, make_core)
+        self._spec = ClusterSpec()
+        self._zero = 0.0
+        self._names: dict[str, str] = {}
+        self.world.observers.append(self._on_event)
+
+    @property
+    def now(self) -> float:
+        """Seconds since the cluster stood."""
+        return self.world.now - self._zero
+
+    async def open(self, cluster: ClusterSpec, network: NetworkSpec) -> None:
+        """Set up the links and boot every node; time counts from the first boot."""
+        self._spec = cluster
+        self.world.network.default_link = _link(network.latency, network.loss)
+        for link in network.links:
+            one, other = link.between
+            for pair in ((one, other), (other, one)):
+                self.world.set_link(*pair, _link(link.latency, link.loss))
+        self._names.update(
+            {f"{name}.{region}": name for name, region in cluster.node_regions.items()}
+        )
+        self.cluster.build(cluster.sizes, cluster.profile, cluster.scale)
+
+    async def close(self) -> None:
+        """Close the journal."""
+        self._journal.close()
+
+    async def wait_until(self, time: float) -> None:
+        """Run the world."""
+        self.world.run_until(self._zero + time)
+
+    async def start(self, name: str, region: str, join: Sequence[str]) -> None:
+        """Boot a new node."""
+        spec = NodeSpec(name, region, self._spec.profile, self._spec.scale)
+        self._names[spec.member_name] = name
+        self.cluster.start(spec, join)
+
+    async def restart(
+        self, name: str, *, same_data: bool, new_address: bool, join: Sequence[str]
+    ) -> None:
+        """Boot a dead node again; the faults at its links died with its process."""
+        self.world.clear_faults(name)
+        self.cluster.restart(name, same_data=same_data, new_address=new_address, join=join)
+
+    async def join(self, names: Sequence[str], to: Sequence[str]) -> None:
+        """Let nodes join others, and wait for the outcome."""
+        targets = self.cluster.join_targets(to)
+        outcomes = self._finish(names, lambda operation: Join(operation, targets), "join")
+        for name, outcome in zip(names, outcomes, strict=True):
+            if isinstance(outcome, JoinFinished) and not outcome.joined:
+                reasons = "; ".join(reason for _, reason in outcome.failures)
+                raise OperationError(f"{name} could not join: {reasons}", may_have_happened=False)
+
+    async def leave(self, names: Sequence[str]) -> None:
+        """Let nodes leave, then end them as an agent does."""
+        self._finish(names, Leave, "leave")
+        for name in names:
+            self.cluster.stop(name)
+
+    async def force_leave(self, by: str, name: str, *, prune: bool) -> None:
+        """Let a node declare another left, or erase it."""
+        member = self.cluster.specs[name].member_name
+        self._finish([by], lambda operation: ForceLeave(operation, member, prune), "force-leave")
+
+    async def kill(self, name: str) -> None:
+        """End a node at once."""
+        self.cluster.kill(name)
+
+    async def pause(self, name: str) -> None:
+        """Stop a node."""
+        self.cluster.host(name).pause()
+
+    async def resume(self, name: str) -> None:
+        """Let it go on."""
+        self.cluster.host(name).resume()
+
+    async def set_tags(self, name: str, changes: Mapping[str, str], remove: Sequence[str]) -> None:
+        """Change a node's tags."""
+        tags = {**self._core(name).serf.local_member.tags, **changes}
+        kept = tuple((key, value) for key, value in tags.items() if key not in remove)
+        self._finish([name], lambda operation: SetTags(operation, kept), "tags")
+
+    async def send_event(self, name: str, event: str, payload: bytes) -> None:
+        """Broadcast a user event."""
+        self._finish([name], lambda operation: SendUserEvent(operation, event, payload), "event")
+
+    async def set_fault(self, name: str, fault_name: str, fault: LinkFault) -> None:
+        """Add a fault to a node's links."""
+        self.world.set_fault(name, fault_name, fault)
+
+    async def clear_fault(self, name: str, fault_name: str) -> None:
+        """Remove a fault."""
+        self.world.clear_faults(name, fault_name)
+
+    def host_of(self, name: str) -> str:
+        """A node's IP address."""
+        return self.cluster.host(name).address.host
+
+    async def checksum(self, name: str) -> str:
+        """Digest of a node's member list."""
+        return membership_checksum(self.cluster.members(name).values())
+
+    async def health_score(self, name: str) -> int:
+        """A node's local health."""
+        return self._core(name).serf.swim.health_score
+
+    async def usage(self) -> dict[str, Usage] | None:
+        """What each node has sent."""
+        return {
+            name: Usage(
+                host.traffic.datagrams_sent + host.traffic.streams_opened,
+                host.traffic.datagram_bytes_sent + host.traffic.stream_bytes_sent,
+            )
+            for name, host in self.world.hosts.items()
+        }
+
+    def journal_sha256(self) -> str | None:
+        """Hash of the run's journal."""
+        return self._journal.sha256()
+
+    def _core(self, name: str) -> GossipCore:
+        core = self.cluster.core(name)
+        if core is None:
+            raise UsageError(f"{name} does not run")
+        return core
+
+    def _finish(
+        self, names: Sequence[str], make: Callable[[Operation], Value], word: str
+    ) -> list[Event]:
+        """Give nodes a command and run the world until all have reported their outcome."""
+        cluster, world = self.cluster, self.world
+        operations = [cluster.command(name, make) for name in names]
+        outcomes: list[Event] = []
+        limit = world.now + OPERATION_TIMEOUT * self._spec.scale
+        for name, operation in zip(names, operations, strict=True):
+            world.run_while(partial(self._is_under_way, operation), limit)
+            outcome = cluster.outcome(operation)
+            if outcome is None:
+                text = f"{word} at {name} reported nothing for {OPERATION_TIMEOUT:g} s"
+                raise OperationError(text, may_have_happened=True)
+            if isinstance(outcome, Outcome) and outcome.error:
+                text = f"{word} at {name}: {outcome.error}"
+                raise OperationError(text, may_have_happened=outcome.may_have_happened)
+            outcomes.append(outcome)
+        return outcomes
+
+    def _is_under_way(self, operation: Operation) -> bool:
+        return self.cluster.outcome(operation) is None
+
+    def _on_event(self, now: float, node: str, event: Event) -> None:
+        time = now - self._zero
+        if isinstance(event, MemberEvent):
+            seen = _SEEN.get(type(event))
+            subject = self._names.get(event.member.name)
+            if seen and subject:
+                self._facts.saw(time, node, subject, seen)
+        elif isinstance(event, UserEventReceived):
+            self._facts.saw_user_event(time, node, event.name)
+        elif isinstance(event, _COMPLAINTS):
+            reason = getattr(event, "reason", None) or f"name conflict about {event!r}"
+            self._facts.saw_error(time, node, reason)
+
+
+def _link(latency: Latency | None, loss: float) -> Link:
+    link = Link()
+    return Link(latency if latency is not None else link.latency, loss)

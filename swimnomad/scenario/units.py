@@ -1,0 +1,51 @@
+"""Quantities as people write them in scenario files: `200ms`, `5s`, `10%`."""
+
+from __future__ import annotations
+
+import re
+
+from swimnomad.errors import UsageError
+
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+DURATION_MAX = 7 * 24 * 3600.0
+_DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|h)")
+_SHARE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(%?)")
+
+DURATION_ALLOWED = "a duration such as 200ms, 5s, 2m or 1h"
+SHARE_ALLOWED = "a share such as 5% or 0.05"
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a text such as `200ms`, `5s`, `2m`, `1h`; `0` needs no unit.
+
+    Raises:
+        UsageError: If it is none of these, or longer than a week.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if match:
+        # Rounded so that 200ms is 0.2 and not the product of two rounding errors.
+        seconds = round(float(match[1]) * UNITS[match[2]], 9)
+        if seconds <= DURATION_MAX:
+            return seconds
+    elif text.strip() == "0":
+        return 0.0
+    raise UsageError(f"found {text!r}; allowed is {DURATION_ALLOWED}, at most a week")
+
+
+def parse_share(text: str) -> float:
+    """A probability 0 … 1 of a text such as `5%` or `0.05`.
+
+    Raises:
+        UsageError: If it is none or above 1.
+    """
+    match = _SHARE.fullmatch(text.strip())
+    if match:
+        share = float(match[1]) / 100 if match[2] else float(match[1])
+        if share <= 1:
+            return share
+    raise UsageError(f"found {text!r}; allowed is {SHARE_ALLOWED}, at most 100%")
+
+
+def show_seconds(seconds: float) -> str:
+    """A duration for people: three decimals below ten seconds, else one."""
+    return f"{seconds:.3f} s" if seconds < 10 else f"{seconds:.1f} s"

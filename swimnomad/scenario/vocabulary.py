@@ -1,0 +1,97 @@
+"""The closed vocabulary of scenario files: every step and check, and where each is possible.
+
+A word without arguments here is part of the language but not available yet; a word outside the
+tables is a mistake in the file. Either way the loader says so before anything runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from swimnomad.names import Value
+from swimnomad.scenario import model
+
+BACKENDS = ("sim", "live", "hosts", "compose")
+"""Where a scenario can be asked to run."""
+BACKENDS_AVAILABLE = ("sim", "live")
+SIM = frozenset({"sim"})
+ANYWHERE = frozenset(BACKENDS_AVAILABLE)
+
+
+class Word(Value, frozen=True):
+    """A step or a check: the class of its arguments (None: not available yet), and where."""
+
+    args: type[Value] | None = None
+    on: frozenset[str] = ANYWHERE
+
+
+STEPS: Mapping[str, Word] = MappingProxyType(
+    {
+        "start": Word(model.StartArgs),
+        "join": Word(model.JoinArgs),
+        "leave": Word(model.TargetArgs),
+        "force-leave": Word(model.ForceLeaveArgs),
+        "prune": Word(model.ForceLeaveArgs),
+        "kill": Word(model.TargetArgs),
+        "restart": Word(model.RestartArgs),
+        "pause": Word(model.TargetArgs),
+        "resume": Word(model.TargetArgs),
+        "starve": Word(),
+        "partition": Word(model.PartitionArgs),
+        "heal": Word(model.HealArgs),
+        "loss": Word(model.LossArgs),
+        "latency": Word(model.LatencyArgs),
+        "duplicate": Word(model.DuplicateArgs),
+        "reorder": Word(model.ReorderArgs),
+        "corrupt": Word(model.CorruptArgs),
+        "block": Word(model.BlockArgs),
+        "skew": Word(),
+        "churn": Word(),
+        # An agent changes its tags only by being configured anew.
+        "tags": Word(model.TagsArgs, SIM),
+        # Nomad's HTTP API cannot fire user events.
+        "event": Word(model.EventArgs, SIM),
+        "query": Word(),
+        "key-rotate": Word(),
+        "conflict": Word(),
+        "flood": Word(),
+        "repeat": Word(model.RepeatArgs),
+    }
+)
+"""Everything that can happen."""
+
+LINK_STEPS = ("partition", "loss", "latency", "duplicate", "reorder", "corrupt", "block")
+"""Steps that make links worse until a heal."""
+
+CHECKS: Mapping[str, Word] = MappingProxyType(
+    {
+        "status": Word(model.StatusArgs),
+        "converged": Word(model.NoArgs),
+        "agree": Word(model.NoArgs),
+        "detected": Word(model.DetectedArgs),
+        "false-positives": Word(model.LimitArgs),
+        "dissemination": Word(model.DisseminationArgs),
+        "load": Word(model.LoadArgs, SIM),
+        "event-delivered": Word(model.DeliveredArgs, SIM),
+        "query-answered": Word(),
+        "leader": Word(),
+        "no-errors": Word(model.NoArgs),
+        "health-score": Word(model.LimitArgs),
+    }
+)
+"""Everything that can be checked."""
+
+CONDITIONS = ("converged", "agree", "status", "event-delivered", "health-score")
+"""Checks that a step can wait for: those that become true."""
+
+
+def why_not(kind: str, word: str, known: Mapping[str, Word], on: str) -> str:
+    """Why a word cannot be used on a backend; empty if it can."""
+    if word not in known:
+        return f"unknown {kind}; allowed are {', '.join(known)}"
+    if known[word].args is None:
+        return "not available yet"
+    if on not in known[word].on:
+        return f"not possible on {on}"
+    return ""

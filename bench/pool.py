@@ -33,21 +33,20 @@ GOSSIP_PORT = 7946
 class Pool:
     """The nodes and what was wrongly said about them."""
 
-    def __init__(self, profile: str, seed: int, compression: bool) -> None:
-        self._profile = profile
-        self._seed = seed
-        self._compression = compression
+    def __init__(self, given: argparse.Namespace) -> None:
+        self._given = given
         self.nodes: list[tuple[SerfNode, GossipEndpoint]] = []
         self.suspicions = 0
         self.failures = 0
 
     def add(self, number: int) -> GossipEndpoint:
         """Make node `number`; its task is not running yet."""
-        settings = {**profile_settings(self._profile), "compression": self._compression}
+        settings = {**profile_settings(self._given.profile)}
+        settings["compression"] = not self._given.no_compression
         swim = SwimConfig(name=f"n{number}", **settings)  # type: ignore[arg-type]  # checked by SwimConfig
-        rng = random.Random(f"{self._seed}/{number}")
+        rng = random.Random(f"{self._given.seed}/{number}")
         node = SerfNode(SerfConfig(swim=swim), rng)
-        host = f"127.20.{number // 250}.{1 + number % 250}"
+        host = f"{self._given.net}.{number // 250}.{1 + number % 250}"
         endpoint = GossipEndpoint(node, bind_pair(Address(host, GOSSIP_PORT)))
         endpoint.hub.listen(self._note)
         self.nodes.append((node, endpoint))
@@ -104,7 +103,7 @@ class Usage:
 
 async def run(given: argparse.Namespace) -> bool:
     """Build the pool, let it converge, watch it; whether all went well."""
-    pool = Pool(given.profile, given.seed, not given.no_compression)
+    pool = Pool(given)
     usage = Usage()
     async with trio.open_nursery() as tasks:
         for number in range(given.nodes):
@@ -139,6 +138,7 @@ def main() -> int:
     parser.add_argument("--profile", default="lan")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--limit", type=float, default=120.0, help="seconds to converge in")
+    parser.add_argument("--net", default="127.20", help="first half of the addresses")
     parser.add_argument("--no-compression", action="store_true")
     return 0 if trio.run(run, parser.parse_args()) else 1
 

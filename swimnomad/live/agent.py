@@ -105,7 +105,7 @@ class LiveAgent:
         if self.endpoint is not None:
             await nursery.start(self.endpoint.serve)
         self.http = await nursery.start(self._serve_http)
-        self.config = _with_port(self.config, http=self.http.port)
+        self.config = self.facade.config = _with_port(self.config, http=self.http.port)
         if self.endpoint is None:
             return
         joining = self.config.server.joining

@@ -23,6 +23,18 @@ def fresh_host() -> str:
     return f"127.{100 + worker}.{number // 250 % 250}.{1 + number % 250}"
 
 
+def fresh_hosts(count: int) -> str:
+    """The first of `count` neighbouring addresses as `fresh_host` gives them."""
+    if count > 1:
+        # Whole blocks keep neighbours from running over the end of a row.
+        while next(_numbers) % 250 > 250 - count - 2:
+            pass
+    first = fresh_host()
+    for _ in range(count - 1):
+        fresh_host()
+    return first
+
+
 def fresh_address() -> Address:
     return Address(fresh_host(), 0)
 

@@ -12,6 +12,7 @@ from swimnomad import __version__
 SECTIONS: Mapping[str, Mapping[str, str]] = {
     "Run agents": {
         "agent": "Run one agent until it is told to stop.",
+        "demo": "Watch five agents notice a crash, a leave and a return.",
         "run": "Run a scenario file and judge it by its checks.",
     },
     "Ask an agent": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from typing import Self
 
 import click
 from rich.console import Console, Group, RenderableType
@@ -19,13 +20,18 @@ from swimnomad.cli.story.tell import Record
 from swimnomad.cli.story.views import UNKNOWN, Sighting, Views
 
 LINES_SHOWN = 8
-REDRAWS_PER_SECOND = 8
 
 
 def seen_line(sighting: Sighting) -> str:
     """One change of a view, as text."""
     observer, member = short(sighting.observer), short(sighting.member)
-    return f"{observer} sees {member}: {sighting.before} -> {sighting.after}"
+    change = sighting.after if is_first(sighting) else f"{sighting.before} -> {sighting.after}"
+    return f"{observer} sees {member}: {change}"
+
+
+def is_first(sighting: Sighting) -> bool:
+    """Whether the observer had never told us about the member."""
+    return sighting.before == UNKNOWN
 
 
 def verdict_line(record: Record) -> str:
@@ -60,8 +66,9 @@ class PlainScreen:
         for agent, address in addresses.items():
             self._line(f"{short(agent)} answers at {address}")
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         """Nothing to set up."""
+        return self
 
     def __exit__(self, *_: object) -> None:
         """Nothing to clean up."""
@@ -76,7 +83,8 @@ class PlainScreen:
 
     def sighting(self, sighting: Sighting) -> None:
         """Print a change of a view, at the time the agent gave it."""
-        self._line(f"  {seen_line(sighting)}", sighting.time)
+        if not (is_first(sighting) and sighting.observer == sighting.member):
+            self._line(f"  {seen_line(sighting)}", sighting.time)
 
     def end(self, record: Record) -> None:
         """Print how the chapter ended."""
@@ -96,12 +104,16 @@ class LiveScreen:
         self._heading = Text()
         self._news: deque[Text] = deque(maxlen=LINES_SHOWN)
         self._live = Live(
-            get_renderable=self.draw, console=console, refresh_per_second=REDRAWS_PER_SECOND
+            # Drawn after each change, not by a thread that would read while we write.
+            get_renderable=self.draw,
+            console=console,
+            auto_refresh=False,
         )
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         """Begin to draw."""
         self._live.start()
+        return self
 
     def __exit__(self, *_: object) -> None:
         """Draw a last time and leave the picture on the screen."""
@@ -148,3 +160,4 @@ class LiveScreen:
     def _tell(self, text: Text, at: float | None = None) -> None:
         elapsed = max(0.0, (at or time.time()) - self._start)
         self._news.append(Text.assemble((f"{elapsed:6.2f} s  ", "dim"), text))
+        self._live.refresh()

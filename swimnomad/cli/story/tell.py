@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import trio
+
 from swimnomad.cli.story.chapters import Chapter, Stage
 from swimnomad.cli.story.views import Expectation, Views
-from swimnomad.errors import OperationError
+from swimnomad.errors import OperationError, UsageError
 
 
 class Narrator(Protocol):
@@ -65,30 +67,53 @@ class Record:
 
 
 async def tell(
-    chapters: Sequence[Chapter], stage: Stage, views: Views, narrator: Narrator
-) -> list[Record]:
-    """Play the chapters; stop after the first that did not happen, the others build on it."""
-    records: list[Record] = []
+    chapters: Sequence[Chapter],
+    stage: Stage,
+    views: Views,
+    narrator: Narrator,
+    records: list[Record],
+    *,
+    seconds: float,
+    pause: float = 0.0,
+) -> None:
+    """Play the chapters; stop after the first that did not happen, the others build on it.
+
+    Args:
+        chapters: In order.
+        stage: Where they are played.
+        views: What the agents see; somebody else writes it.
+        narrator: Is told what goes on.
+        records: Is given what became of each chapter, so that it is known even if cancelled.
+        seconds: How long all of it may take.
+        pause: Seconds to read a chapter's sentence before anything happens.
+    """
+    deadline = trio.current_time() + seconds
     for number, chapter in enumerate(chapters, 1):
         narrator.begin(number, len(chapters), chapter)
-        record = await _play(chapter, stage, views, narrator)
+        await trio.sleep(pause)
+        left = max(0.0, deadline - trio.current_time())
+        record = await _play(chapter, stage, views, narrator, min(chapter.seconds, left))
         records.append(record)
         narrator.end(record)
         if not record.happened:
             break
-    return records
 
 
-async def _play(chapter: Chapter, stage: Stage, views: Views, narrator: Narrator) -> Record:
+async def _play(
+    chapter: Chapter, stage: Stage, views: Views, narrator: Narrator, seconds: float
+) -> Record:
     since = len(views.sightings)
     began = time.time()
-    try:
-        deed = await chapter.act(stage)
-    except OperationError as error:
-        return Record(chapter, began, problem=str(error), missing=chapter.expectations)
-    narrator.deed(deed)
-    missing = await views.wait_for(chapter.expectations, since, chapter.seconds)
-    problem = "" if missing else await _contradiction(chapter, stage)
+    deed, problem = "", f"it was not done within {seconds:.0f} s"
+    with trio.move_on_after(seconds):
+        try:
+            deed, problem = await chapter.act(stage), ""
+            narrator.deed(deed)
+            await views.wait_for(chapter.expectations, since)
+            problem = await _contradiction(chapter, stage)
+        except (OperationError, UsageError) as error:
+            problem = str(error)
+    missing = views.missing(chapter.expectations, since)
     seen = {}
     for expectation in chapter.expectations:
         if (times := views.fulfilled_at(expectation, since)) is not None:

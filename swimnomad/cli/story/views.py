@@ -41,12 +41,17 @@ class Expectation(NamedTuple):
 
 
 class Views:
-    """The statuses that each observer gives each member, and every change of them."""
+    """The statuses that each observer gives each member, and every change of them.
 
-    def __init__(self, on_sighting: Callable[[Sighting], None] = lambda _: None) -> None:
+    Attributes:
+        sightings: All changes so far, in the order in which they became known.
+        on_sighting: Called with each.
+    """
+
+    def __init__(self) -> None:
         self.sightings: list[Sighting] = []
+        self.on_sighting: Callable[[Sighting], None] = lambda _: None
         self._statuses: dict[str, dict[str, str]] = {}
-        self._on_sighting = on_sighting
         self._changed = trio.Event()
 
     def status(self, observer: str, member: str) -> str:
@@ -61,7 +66,7 @@ class Views:
         self._statuses.setdefault(observer, {})[member] = status
         sighting = Sighting(time, observer, member, before, status)
         self.sightings.append(sighting)
-        self._on_sighting(sighting)
+        self.on_sighting(sighting)
         self._changed.set()
         self._changed = trio.Event()
 
@@ -96,12 +101,8 @@ class Views:
         """Those of `expectations` that are not fulfilled yet."""
         return [e for e in expectations if self.fulfilled_at(e, since) is None]
 
-    async def wait_for(
-        self, expectations: Iterable[Expectation], since: int, seconds: float
-    ) -> list[Expectation]:
-        """Wait until all are fulfilled, `seconds` at most; return those that are not."""
+    async def wait_for(self, expectations: Iterable[Expectation], since: int) -> None:
+        """Wait until all are fulfilled."""
         left = list(expectations)
-        with trio.move_on_after(seconds):
-            while left := self.missing(left, since):
-                await self._changed.wait()
-        return left
+        while left := self.missing(left, since):
+            await self._changed.wait()

@@ -1,0 +1,34 @@
+"""Signals that end a command which has processes to take down first."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from swimnomad.live.nurseries import plain_nursery
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@asynccontextmanager
+async def cancelled_by_signals() -> AsyncIterator[trio.CancelScope]:
+    """Cancel the block when the first ending signal comes; further ones change nothing.
+
+    The block's own clean-up must be bounded in time, since no second Ctrl-C cuts it short. The
+    scope tells afterwards whether it was: `cancelled_caught`.
+    """
+    scope = trio.CancelScope()
+    with trio.open_signal_receiver(*ENDING) as signals:
+
+        async def heed() -> None:
+            async for _ in signals:
+                scope.cancel()
+
+        async with plain_nursery() as nursery:
+            nursery.start_soon(heed)
+            with scope:
+                yield scope
+            nursery.cancel_scope.cancel()

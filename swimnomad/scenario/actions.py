@@ -184,7 +184,7 @@ class Actions:
         """
         lives, installed = self._facts.lives, self._installed
         wanted = {
-            (node, f"{rule_name}/{suffix}"): fault
+            (node, f"{rule_name}.{suffix}"): fault
             for rule_name, rule in self._rules.items()
             for (node, suffix), fault in rule.faults(self._backend.host_of).items()
             if lives[node] == "running"

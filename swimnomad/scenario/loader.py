@@ -33,6 +33,7 @@ from swimnomad.scenario.vocabulary import (
     STEPS,
     Word,
     why_not,
+    why_not_args,
 )
 
 TOP_KEYS = ("name", "description", "cluster", "network", "duration", "steps", "expect")
@@ -117,6 +118,8 @@ class _Loader:
         if not 0 < cluster.scale <= 1000:
             text = f"found {cluster.scale:g}; allowed is a number above 0, up to 1000"
             self._reader.fail(node, "cluster.scale", text)
+        if cluster.regions and self._on != "sim":
+            self._reader.fail(node, "cluster.regions", f"not possible on {self._on}; use nodes")
         for region in cluster.regions:
             if is_random(region) or any(character in region for character in "*?[ /."):
                 self._reader.fail(node, f"cluster.regions.{region}", "not a name for a region")
@@ -200,6 +203,8 @@ class _Loader:
         args_class = known[word].args
         assert args_class is not None
         args = reader.struct(where, args_class, key)
+        if reason := why_not_args(args, self._on):
+            reader.fail(where, key, reason)
         if isinstance(args, StartArgs):
             self._add_names(args, where, key)
         elif isinstance(args, HealArgs):

@@ -28,7 +28,8 @@ class Word(Value, frozen=True):
 
 STEPS: Mapping[str, Word] = MappingProxyType(
     {
-        "start": Word(model.StartArgs),
+        # A local cluster of processes has the size it was started with.
+        "start": Word(model.StartArgs, SIM),
         "join": Word(model.JoinArgs),
         "leave": Word(model.TargetArgs),
         "force-leave": Word(model.ForceLeaveArgs),
@@ -76,7 +77,8 @@ CHECKS: Mapping[str, Word] = MappingProxyType(
         "event-delivered": Word(model.DeliveredArgs, SIM),
         "query-answered": Word(),
         "leader": Word(),
-        "no-errors": Word(model.NoArgs),
+        # Agents do not tell over HTTP what they dropped.
+        "no-errors": Word(model.NoArgs, SIM),
         "health-score": Word(model.LimitArgs),
     }
 )
@@ -95,3 +97,12 @@ def why_not(kind: str, word: str, known: Mapping[str, Word], on: str) -> str:
     if on not in known[word].on:
         return f"not possible on {on}"
     return ""
+
+
+def why_not_args(args: Value, on: str) -> str:
+    """Why a word cannot be used with these arguments on a backend; empty if it can."""
+    if on == "sim" or not isinstance(args, model.RestartArgs):
+        return ""
+    if args.address == "new":
+        return f"address: new is not possible on {on}; allowed is same"
+    return "" if args.join else f"join: false is not possible on {on}: agents join by themselves"

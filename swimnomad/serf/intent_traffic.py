@@ -20,48 +20,61 @@ class IntentTraffic:
 
     def on_join(self, intent: JoinIntent, payload: bytes, now: float) -> None:
         """A join intent came by gossip; `payload` is passed on byte for byte."""
-        context = self._context
-        if context.membership.on_join_intent(intent.node, intent.ltime, now).rebroadcast:
-            context.queues.intents.queue(payload)
+        if self._apply_join(intent, now).rebroadcast:
+            self._context.queues.intents.queue(payload)
 
     def on_leave(self, intent: LeaveIntent, payload: bytes, now: float) -> None:
         """A leave intent came by gossip; `payload` is passed on byte for byte."""
-        if self._apply(intent, now).rebroadcast:
+        if self._apply_leave(intent, now).rebroadcast:
             self._context.queues.intents.queue(payload)
 
     def on_implied(self, intent: JoinIntent | LeaveIntent, now: float) -> None:
         """A push/pull implies an intent: nobody else needs to hear of it."""
         if isinstance(intent, LeaveIntent):
-            self._apply(intent, now)
+            self._apply_leave(intent, now)
             return
         context = self._context
-        is_news = context.membership.on_join_intent(intent.node, intent.ltime, now).rebroadcast
+        is_news = self._apply_join(intent, now, is_implied=True).rebroadcast
         if is_news and intent.node == context.name and context.is_alive:
             # Somebody applied an intent about this node that it never heard. If that was a leave,
             # it shows as leaving there; the reference would leave it at that.
-            self.broadcast_join(now)
+            self._contradict(now)
 
     def broadcast_join(self, now: float) -> None:
-        """Tell the others that this node is here, or contradict whoever says that it leaves."""
+        """Tell the others that this node is here."""
         context = self._context
         ltime = context.clocks.member.time
         context.membership.on_join_intent(context.name, ltime, now)
         context.queues.intents.queue(encode_serf(JoinIntent(ltime, context.name)))
+
+    def _contradict(self, now: float) -> None:
+        """Tell whoever believes that this node leaves that it does not."""
+        # One step ahead of the clock, where the reference takes its present time: another such
+        # leave may be on its way with that very time, and would not be contradicted by a tie.
+        self._context.clocks.member.increment()
+        self.broadcast_join(now)
 
     def make_leave(self, node: str, now: float, *, prune: bool) -> tuple[bytes, Verdict]:
         """A new leave intent about `node`, already applied here, and what it led to."""
         clock = self._context.clocks.member
         intent = LeaveIntent(clock.time, node, prune)
         clock.increment()
-        return encode_serf(intent), self._apply(intent, now)
+        return encode_serf(intent), self._apply_leave(intent, now)
 
-    def _apply(self, intent: LeaveIntent, now: float) -> Verdict:
+    def _apply_join(self, intent: JoinIntent, now: float, *, is_implied: bool = False) -> Verdict:
+        verdict = self._context.membership.on_join_intent(
+            intent.node, intent.ltime, now, is_implied=is_implied
+        )
+        self._context.emit(verdict.event)
+        return verdict
+
+    def _apply_leave(self, intent: LeaveIntent, now: float) -> Verdict:
         context = self._context
         verdict = context.membership.on_leave_intent(
             intent.node, intent.ltime, now, prune=intent.prune, is_alive=context.is_alive
         )
         if verdict.refute:
-            self.broadcast_join(now)
+            self._contradict(now)
         context.emit(verdict.event)
         if verdict.prune:
             self._prune(intent.node, now)

@@ -62,6 +62,8 @@ class Membership:
         self.intents = IntentBuffer(config.intents_max)
         self.flaps = 0
         """Members that came back within the flap timeout of their failure."""
+        self.ghosts: dict[str, Member] = {}
+        """Members pruned while the gossip layer still had them alive, by name."""
         self.departed: Member | None = None
         """The node's own last record, once it has left for so long that it was reaped."""
 
@@ -70,6 +72,7 @@ class Membership:
     def on_node_joined(self, node: NodeView, now: float) -> list[MemberEvent]:
         """A node is alive that was not; the events are its arrival and whom it displaced."""
         known = self.table.get(node.name)
+        self.ghosts.pop(node.name, None)
         events: list[MemberEvent] = []
         if known is None:
             events += self._make_room()
@@ -97,6 +100,7 @@ class Membership:
     def on_node_left(self, node: NodeView, now: float) -> MemberEvent | None:
         """A node is gone; whether it said so in the gossip layer does not matter here."""
         known = self.table.get(node.name)
+        self.ghosts.pop(node.name, None)
         if known is None:
             return None
         if known.status is Status.LEAVING:
@@ -109,28 +113,33 @@ class Membership:
 
     def on_node_updated(self, node: NodeView) -> MemberEvent | None:
         """A live node's metadata changed."""
+        if node.name in self.ghosts:
+            self.ghosts[node.name] = _updated(self.ghosts[node.name], node)
         known = self.table.get(node.name)
         if known is None:
             return None
-        changed = replace(
-            known,
-            ip=node.ip,
-            port=node.port,
-            tags=tags_of_meta(node.meta),
-            versions=node.versions,
-        )
-        return MemberUpdated(self.table.refresh(changed))
+        return MemberUpdated(self.table.refresh(_updated(known, node)))
 
     # -- intents
 
-    def on_join_intent(self, name: str, ltime: int, now: float) -> Verdict:
-        """Someone says that `name` joined."""
+    def on_join_intent(
+        self, name: str, ltime: int, now: float, *, is_implied: bool = False
+    ) -> Verdict:
+        """Someone says that `name` joined; `is_implied` if only a push/pull makes it look so."""
         self._clock.witness(ltime)
         known = self.table.get(name)
         if known is None:
+            ghost = self.ghosts.get(name)
+            if ghost is not None and ltime > ghost.status_ltime:
+                return self._revive(ghost, ltime)
             is_news = self.intents.upsert(name, IntentKind.JOIN, ltime, now)
             return PASS_ON if is_news else IGNORE
-        if ltime <= known.status_ltime:
+        if ltime <= known.status_ltime and not (
+            # A real join comes from the node itself, which puts its own leave at a later time. So
+            # a leave of the same time is somebody else's guess, made at the same moment, and
+            # wrong. The reference shows such a node as leaving for ever.
+            ltime == known.status_ltime and known.status is Status.LEAVING and not is_implied
+        ):
             return IGNORE
         status = Status.ALIVE if known.status is Status.LEAVING else known.status
         self.table.store(replace(known, status=status, status_ltime=ltime))
@@ -169,12 +178,14 @@ class Membership:
     def prune(self, name: str) -> MemberEvent | None:
         """Erase a member that was force-left with prune, unless it has turned out to be alive.
 
-        The reference erases a member that refuted in the meantime all the same; it then stays
-        invisible although it is there, until it is restarted.
+        In the reference a member that contradicts too late stays invisible although it is there,
+        until the gossip layer loses it. Here its contradiction brings it back whenever it comes.
         """
         known = self.table.get(name)
         if known is None or known.status is Status.ALIVE:
             return None
+        if known.status is Status.LEAVING:
+            self.ghosts[name] = known
         return self._erase(known)
 
     def reap(self, now: float, reap_timeout: ReapTimeout | None) -> list[MemberEvent]:
@@ -206,6 +217,12 @@ class Membership:
             self.departed = member
         return MemberReaped(member)
 
+    def _revive(self, ghost: Member, ltime: int) -> Verdict:
+        """Take back a member that says it is there, although it was pruned."""
+        del self.ghosts[ghost.name]
+        member = self.table.store(replace(ghost, status=Status.ALIVE, status_ltime=ltime))
+        return Verdict(rebroadcast=True, event=MemberJoined(member))
+
     def _make_room(self) -> list[MemberEvent]:
         """Give up the longest gone member if the table is at its limit.
 
@@ -224,3 +241,9 @@ class Membership:
         if left is not None:
             return Status.LEAVING, left
         return Status.ALIVE, 0
+
+
+def _updated(member: Member, node: NodeView) -> Member:
+    return replace(
+        member, ip=node.ip, port=node.port, tags=tags_of_meta(node.meta), versions=node.versions
+    )

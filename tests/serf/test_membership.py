@@ -159,9 +159,10 @@ def test_an_older_or_equal_join_intent_is_dropped() -> None:
     """serf 35.37: older is dropped."""
     bench = Bench()
     bench.bring("b", Status.LEAVING)
-    for ltime in (4, 5):
-        assert bench.m.on_join_intent("b", ltime, 1.0) == IGNORE
+    assert bench.m.on_join_intent("b", 4, 1.0) == IGNORE
     assert (bench.status("b"), bench.ltime("b")) == (Status.LEAVING, 5)
+    bench.m.on_join_intent("b", 6, 1.0)
+    assert bench.m.on_join_intent("b", 6, 1.0) == IGNORE
 
 
 def test_a_join_intent_about_an_unknown_name_is_passed_on_once() -> None:
@@ -268,6 +269,44 @@ def test_pruning_spares_who_has_turned_out_to_be_alive() -> None:
     assert bench.m.prune("b") is None
     assert bench.m.prune("unknown") is None
     assert bench.status("b") is Status.ALIVE
+
+
+def test_a_member_pruned_while_it_was_there_comes_back_with_its_contradiction() -> None:
+    bench = Bench()
+    bench.bring("b", Status.LEAVING)
+    bench.m.prune("b")
+    assert bench.m.on_node_updated(node(meta=b"\xff\x81\xa1a\xa1c")) is None
+    assert bench.m.on_join_intent("b", 5, 1.0) == PASS_ON, "not newer than the leave: buffered"
+    assert "b" not in bench.m.table.members
+    verdict = bench.m.on_join_intent("b", 6, 1.0)
+    assert verdict.rebroadcast
+    assert isinstance(verdict.event, MemberJoined)
+    assert verdict.event.member.tags == {"a": "c"}
+    assert (bench.status("b"), bench.ltime("b")) == (Status.ALIVE, 6)
+    assert not bench.m.ghosts
+
+
+@pytest.mark.parametrize("fate", ["gone", "back"])
+def test_a_pruned_member_that_the_gossip_layer_speaks_of_again_is_no_ghost(fate: str) -> None:
+    bench = Bench()
+    bench.bring("b", Status.LEAVING)
+    bench.m.prune("b")
+    if fate == "gone":
+        assert bench.m.on_node_left(node(), 1.0) is None
+    else:
+        bench.m.on_node_joined(node(), 1.0)
+    assert not bench.m.ghosts
+    assert ("b" in bench.m.table.members) is (fate == "back")
+
+
+def test_a_join_of_the_same_time_as_a_leave_ends_leaving_but_not_if_it_is_only_implied() -> None:
+    bench = Bench()
+    bench.bring("b", Status.LEAVING)
+    assert bench.m.on_join_intent("b", 5, 1.0, is_implied=True) == IGNORE
+    assert bench.status("b") is Status.LEAVING
+    assert bench.m.on_join_intent("b", 5, 1.0) == PASS_ON
+    assert bench.m.on_join_intent("b", 5, 1.0) == IGNORE
+    assert (bench.status("b"), bench.ltime("b")) == (Status.ALIVE, 5)
 
 
 def test_only_members_older_than_the_limit_are_reaped() -> None:

@@ -113,8 +113,8 @@ def test_a_leave_about_the_node_itself_is_answered_with_a_newer_join(host: Host)
     deliver(host, LeaveIntent(9, "me"))
     assert host.status("me") == "alive"
     assert queued(host, "intent") == 1, "the join, and not the leave"
-    assert host.node.local_member.status_ltime == 10
-    assert host.node.stats()["member_time"] == "11"
+    assert host.node.local_member.status_ltime == 11
+    assert host.node.stats()["member_time"] == "12"
     deliver(host, LeaveIntent(9, "me"))
     assert queued(host, "intent") == 1
 
@@ -146,6 +146,16 @@ def test_pruning_a_leaving_member_waits_without_blocking_anything(host: Host) ->
     introduce(host, "y")
     assert host.status("y") == "alive"
     assert host.net.until(lambda: host.status("x") == "unknown") <= 0.11
+
+
+def test_a_pruned_member_that_refutes_too_late_is_back(host: Host) -> None:
+    introduce(host, "x")
+    deliver(host, LeaveIntent(9, "x", prune=True))
+    host.net.run(7.0)
+    assert host.status("x") == "unknown"
+    deliver(host, JoinIntent(10, "x"))
+    assert host.kinds("x") == ["MemberJoined", "MemberReaped", "MemberJoined"]
+    assert host.status("x") == "alive"
 
 
 def test_a_member_that_refutes_meanwhile_is_not_pruned(host: Host) -> None:
@@ -372,8 +382,8 @@ def test_a_status_time_about_the_node_that_it_never_announced_is_answered_with_a
 ) -> None:
     exchange(host, MemberState(5, {"me": 4}))
     assert queued(host, "intent") == 1
-    assert host.node.local_member.status_ltime == 5
-    exchange(host, MemberState(5, {"me": 5}))
+    assert host.node.local_member.status_ltime == 6
+    exchange(host, MemberState(5, {"me": 6}))
     assert queued(host, "intent") == 1, "that is what the node says itself"
 
 

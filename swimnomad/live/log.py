@@ -75,7 +75,7 @@ def _quoted(value: object) -> str:
     text = str(value)
     if text and not any(char in text for char in ' "=\\'):
         return text
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + text.replace('"', '\\"') + '"'
 
 
 def _harmless(text: str) -> str:

@@ -254,7 +254,7 @@ async def test_names_are_resolved_and_addresses_stay_as_they_are() -> None:
         async with open_agent(config()) as agent:
             assert await agent.services.resolve("127.0.0.9", 4648) == ["127.0.0.9"]
             assert await agent.services.resolve("localhost", 4648)
-            with pytest.raises(OSError, match="known|resolution|address"):
+            with pytest.raises(OSError, match=r"known|resolution|address"):
                 await agent.services.resolve("no.such.host.invalid", 4648)
 
 

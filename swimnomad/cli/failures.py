@@ -64,13 +64,18 @@ def _usage_text(error: click.UsageError, words: Sequence[str]) -> str:
             # Click reads `-nope` as `-n -o -p -e` and names only the first.
             named = next((w for w in words if w.startswith(error.option_name)), error.option_name)
             text = f"unknown option {named}: allowed are {', '.join(allowed)}"
+        case click.NoSuchCommand(ctx=click.Context(command=click.Group() as group) as ctx):
+            known = ", ".join(group.list_commands(ctx))
+            text = f"unknown command {error.command_name!r}: allowed are {known}"
         case click.MissingParameter(param=click.Argument() as argument):
             text = f"{argument.make_metavar(error.ctx or _BARE)} is missing"
         case click.MissingParameter(param=click.Option() as option):
-            text = f"{option.opts[0]} is missing"
+            text = f"{max(option.opts, key=len)} is missing"
         case click.BadParameter(param=click.Parameter() as parameter):
-            named = parameter.opts[0] if isinstance(parameter, click.Option) else parameter.name
-            text = f"{named}: {error.message}"
+            is_option = isinstance(parameter, click.Option)
+            text = (
+                f"{max(parameter.opts, key=len) if is_option else parameter.name}: {error.message}"
+            )
         case _:
             text = error.format_message()
     return " ".join(text.split()).removesuffix(".")

@@ -12,6 +12,7 @@ from swimnomad import __version__
 SECTIONS: Mapping[str, Mapping[str, str]] = {
     "Run agents": {
         "agent": "Run one agent until it is told to stop.",
+        "cluster": "Start, show and stop a cluster of agents on this machine.",
         "demo": "Watch five agents notice a crash, a leave and a return.",
         "run": "Run a scenario file and judge it by its checks.",
     },
@@ -50,16 +51,6 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"swimnomad.cli.{name.replace('-', '_')}")
         command: click.Command = module.command
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As Click does, but an unknown command is answered with the known ones."""
-        if args[0] not in LINES and not args[0].startswith("-"):
-            raise click.UsageError(
-                f"unknown command {args[0]!r}: allowed are {', '.join(LINES)}", ctx=ctx
-            )
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of commands from the lines above."""

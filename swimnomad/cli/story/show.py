@@ -49,7 +49,8 @@ async def show(base: str | None) -> int:
         base: First address of the agents; None for a free one.
 
     Raises:
-        UsageError: If the agents cannot listen there.
+        UsageError: If `base` is no address.
+        OperationError: If the agents cannot listen there.
     """
     start = time.time()
     out = console()

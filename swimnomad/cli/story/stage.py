@@ -30,19 +30,20 @@ def choose_base(count: int, wanted: str | None = None) -> str:
     """The first base address from which on `count` agents can listen.
 
     Raises:
-        UsageError: If there is none; says what stands in the way at the first.
+        UsageError: If `wanted` is no address.
+        OperationError: If there is none; says what stands in the way at the first.
     """
-    problem: UsageError | None = None
+    problems: list[str] = []
     for base in (wanted,) if wanted else BASES:
+        places = plan_places(base, count)
         try:
-            for number, place in enumerate(plan_places(base, count), 1):
+            for number, place in enumerate(places, 1):
                 check_free(place, f"s{number}")
         except UsageError as error:
-            problem = problem or error
+            problems.append(str(error))
         else:
             return base
-    assert problem is not None
-    raise problem
+    raise OperationError(problems[0], may_have_happened=False)
 
 
 class ProcessStage:

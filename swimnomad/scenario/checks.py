@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from swimnomad.names import Value
 from swimnomad.scenario.backend import Backend, Usage
 from swimnomad.scenario.bounds import convergence_bound
-from swimnomad.scenario.facts import Facts, PairWatch, Report
+from swimnomad.scenario.facts import Facts, Kill, PairWatch, Report
 from swimnomad.scenario.model import (
     ClusterSpec,
     DeliveredArgs,
@@ -47,8 +47,6 @@ class Scene(Value, frozen=True):
     cluster: ClusterSpec
     start: float
     """When the check begins: the time of its step, or 0."""
-    targets: tuple[str, ...] = ()
-    """The nodes its step acted upon."""
     usage: Mapping[str, Usage] | None = None
     """What nodes had sent when the check began."""
 
@@ -163,13 +161,11 @@ class Detected:
     is_costly = False
 
     def __init__(self, args: DetectedArgs, scene: Scene) -> None:
-        facts = scene.facts
-        self._facts = facts
-        named = [name for one in args.of for name in matching(one, scene.targets)]
-        # A node may be restarted and killed again: this check is about the kill it began with.
-        chosen = named if args.of else scene.targets
-        self._kills = {name: facts.kills[name] for name in chosen if name in facts.kills}
-        self.expected = f"every member reports {_some(list(self._kills)) or 'somebody'} as failed"
+        self._args, self._scene = args, scene
+        self._facts = scene.facts
+        # A node may be restarted and killed again: this check is about the kill of its step.
+        self._kills: dict[str, Kill] = {}
+        self.expected = f"every member reports {', '.join(args.of) or 'the killed'} as failed"
 
     def _missing(self) -> list[str]:
         return [
@@ -181,6 +177,10 @@ class Detected:
 
     async def judge(self) -> Judgement:
         """Compare, now."""
+        for name, kill in self._facts.kills.items():
+            is_meant = not self._args.of or any(matching(one, (name,)) for one in self._args.of)
+            if is_meant and kill.time >= self._scene.start:
+                self._kills.setdefault(name, kill)
         ends = [k.time + time for k in self._kills.values() for time in k.reported.values()]
         return Judgement(bool(ends) and not self._missing(), since=max(ends, default=None))
 

@@ -23,6 +23,7 @@ from swimnomad.errors import OperationError, UsageError
 from swimnomad.faults import LinkFault, fault_to_json
 from swimnomad.live.cluster import ClusterSpec as LocalSpec
 from swimnomad.live.cluster import LocalCluster
+from swimnomad.live.nurseries import plain_nursery
 from swimnomad.scenario.backend import Usage
 from swimnomad.scenario.facts import Facts, Seen
 from swimnomad.scenario.model import ClusterSpec, NetworkSpec, Scenario
@@ -155,7 +156,7 @@ class LiveBackend:
 
     async def leave(self, names: Sequence[str]) -> None:
         """Let agents leave, all at once, and wait until they have stopped."""
-        async with trio.open_nursery() as nursery:
+        async with plain_nursery() as nursery:
             for name in names:
                 nursery.start_soon(self._up.leave, self._agents[name])
 
@@ -307,7 +308,7 @@ class _Opened:
         client = await self._stack.enter_async_context(
             httpx.AsyncClient(timeout=HTTP_TIMEOUT, limits=limits, trust_env=False)
         )
-        self._nursery = await self._stack.enter_async_context(trio.open_nursery())
+        self._nursery = await self._stack.enter_async_context(plain_nursery())
         return LiveBackend(self._facts, self._directory, self._nursery, client)
 
     async def __aexit__(self, *details: Any) -> bool | None:  # noqa: ANN401 - as the protocol has it

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 import random
 
+import msgspec
+
 from swimnomad.errors import OperationError, UsageError
 from swimnomad.scenario.actions import Actions
 from swimnomad.scenario.backend import Backend
@@ -87,7 +89,7 @@ class Runner:
             for pending in self._pending:
                 expectation = pending.expectation
                 if not expectation.of and expectation.within is None:
-                    await self._begin(pending, 0.0, ())
+                    await self._begin(pending, 0.0)
             try:
                 for number, step in enumerate(scenario.steps, 1):
                     await self._do(step, f"step {number}")
@@ -101,22 +103,25 @@ class Runner:
     async def _do(self, step: Step, label: str) -> None:
         """Wait until the step is due, do it, and begin what is expected of it."""
         await self._wait_for(step, f"{label} ({step.word})")
-        start = self._backend.now
+        # Before it is done: a leave takes seconds, and what is seen meanwhile must count.
+        begun = [pending for pending in self._pending if self._belongs(pending, step)]
+        for pending in begun:
+            await self._begin(pending, self._backend.now)
         try:
             if isinstance(step.args, RepeatArgs):
                 await self._repeat(step.args, label)
-                targets: tuple[str, ...] = ()
             else:
-                targets = await self._actions.perform(step)
+                await self._actions.perform(step)
         except (OperationError, UsageError) as error:
+            for pending in begun:
+                pending.check = None
             self._fail_step(f"{label} ({step.word})", "is done", str(error))
-        is_last = step is self._scenario.steps[-1]
-        for pending in self._pending:
-            expectation = pending.expectation
-            if pending.check is None and (
-                (step.id and expectation.of == step.id) or (is_last and not expectation.of)
-            ):
-                await self._begin(pending, start, targets)
+
+    def _belongs(self, pending: Pending, step: Step) -> bool:
+        """Whether an expectation counts from this step; without a name it is the last one."""
+        of = pending.expectation.of
+        is_meant = step.id == of if of else step is self._scenario.steps[-1]
+        return is_meant and pending.check is None and pending.result is None
 
     async def _repeat(self, args: RepeatArgs, label: str) -> None:
         for turn in range(1, args.times + 1):
@@ -132,7 +137,7 @@ class Runner:
                     await self._wait_until(step.at)
             case Condition(word=word, args=args):
                 limit = self._backend.now + step.timeout
-                check = CHECK_CLASSES[word](args, self._scene(self._backend.now, ()))
+                check = CHECK_CLASSES[word](args, self._scene(self._backend.now))
                 while not (await check.judge()).holds:
                     if self._backend.now >= limit - EPSILON:
                         wanted = f"after {word}, within {show_seconds(step.timeout)}"
@@ -182,13 +187,13 @@ class Runner:
         elif now >= pending.deadline - EPSILON:
             pending.decide(False, when)
 
-    async def _begin(self, pending: Pending, start: float, targets: tuple[str, ...]) -> None:
+    async def _begin(self, pending: Pending, start: float) -> None:
         """Set the check to work; its time counts from `start`."""
         expectation = pending.expectation
-        scene = self._scene(start, targets)
+        scene = self._scene(start)
         if expectation.word == "load":
             usage = await self._backend.usage()
-            scene = Scene(scene.facts, scene.backend, scene.cluster, start, targets, usage)
+            scene = msgspec.structs.replace(scene, usage=usage)
         pending.check = CHECK_CLASSES[expectation.word](expectation.args, scene)
         pending.start = start
         if expectation.within == "bound":
@@ -222,8 +227,8 @@ class Runner:
         self._failures.append(CheckResult(label, False, expected, measured))
         raise StepFailed
 
-    def _scene(self, start: float, targets: tuple[str, ...]) -> Scene:
-        return Scene(self._facts, self._backend, self._scenario.cluster, start, targets)
+    def _scene(self, start: float) -> Scene:
+        return Scene(self._facts, self._backend, self._scenario.cluster, start)
 
     async def _result(self) -> Result:
         checks = [*self._failures, *(p.result for p in self._pending if p.result)]

@@ -46,6 +46,8 @@ class SwimConfig(Value, frozen=True):
     dead_node_reclaim_time: float = 0.0
     """After this long dead, a name may be claimed from another address; 0: never."""
     compression: bool = True
+    compress_when_late: bool = False
+    """Whether a node that lags behind its own ticks goes on compressing; see `Gossiper`."""
     packet_bytes_max: int = 1400
     """Budget of a datagram, before compression."""
     label: str = ""
@@ -133,6 +135,7 @@ PROFILES: Mapping[str, Mapping[str, object]] = MappingProxyType(
         "paper": {
             "suspicion_mult": 5,
             "nack_fraction": 0.8,
+            "compress_when_late": True,
             # The paper's score goes up to 8, memberlist's to one less than the multiplier.
             "awareness_max_multiplier": 9,
             "lha_probe_timeout": True,

@@ -34,6 +34,7 @@ class Context:
         counters: Name to number, for observers.
         timers: Those armed, in the order of their arming.
         is_stopped: Whether the node was shut down.
+        is_compressing: Whether what is sent now is worth the time that compression takes.
     """
 
     own: NodeEntry
@@ -56,6 +57,7 @@ class Context:
         self.counters: dict[str, int] = {}
         self.timers: dict[Timer, None] = {}
         self.is_stopped = False
+        self.is_compressing = config.compression
         self.now = 0.0
         self._sequence = 0
 

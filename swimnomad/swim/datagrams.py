@@ -28,9 +28,10 @@ _USER_OVERHEAD = PART_OVERHEAD_BYTES + len(USER_PREFIX)
 class Sender:
     """Puts messages into datagrams and asks for them to be sent."""
 
-    def __init__(self, context: Context, codec: PacketCodec) -> None:
+    def __init__(self, context: Context, codec: PacketCodec, plain_codec: PacketCodec) -> None:
         self._context = context
         self._codec = codec
+        self._plain_codec = plain_codec
 
     def send(self, to: Address, message: bytes, entry: NodeEntry | None = None) -> None:
         """Send one message alone.
@@ -41,7 +42,8 @@ class Sender:
             entry: The receiver if it is known, which decides whether there is a checksum.
         """
         with_crc = entry is not None and entry.protocol_max >= PROTOCOL_CRC
-        data = self._codec.pack(message, with_crc)
+        codec = self._codec if self._context.is_compressing else self._plain_codec
+        data = codec.pack(message, with_crc)
         counters = self._context.counters
         counters["udp.sent"] = counters.get("udp.sent", 0) + len(data)
         self._context.effects.append(SendDatagram(to, data))

@@ -1,4 +1,9 @@
-"""The gossip tick: broadcasts to a few random members.
+"""The gossip tick: broadcasts to a few random members, and the sign that we lag behind.
+
+Compression is the dearest part of sending and receiving, and it only saves bytes: peers take plain
+and compressed messages alike. A node whose ticks come late has no time to spare, and while it is
+late others suspect it, which makes more to send; so it sends plain until it has caught up. Our own
+rule; memberlist compresses always.
 
 Source: gossip.md §24.
 """
@@ -12,6 +17,9 @@ from swimnomad.swim.selection import select_random
 from swimnomad.swim.ticker import Ticker
 from swimnomad.swim.timers import GossipTick
 from swimnomad.wire.messages import NodeState
+
+LATE_SHARE = 0.5
+"""A tick that comes later than this share of the interval is late."""
 
 
 class Gossiper:
@@ -34,11 +42,19 @@ class Gossiper:
     def on_tick(self) -> None:
         """Gossip to some members; each gets its own share of the queue."""
         context = self._context
+        self._mind_lateness(context.now - self._ticker.due)
         context.set_timer(GossipTick(), self._ticker.advance(context.now))
         count = context.config.gossip_nodes
         for entry in select_random(context.table, count, self._is_worth_telling, context.rng):
             if not self._sender.gossip(entry):
                 break
+
+    def _mind_lateness(self, lateness: float) -> None:
+        config = self._context.config
+        is_late = lateness > LATE_SHARE * config.gossip_interval
+        self._context.is_compressing = config.compression and (
+            config.compress_when_late or not is_late
+        )
 
     def _is_worth_telling(self, entry: NodeEntry) -> bool:
         if entry is self._context.own or entry.state is NodeState.LEFT:

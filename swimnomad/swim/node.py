@@ -111,11 +111,17 @@ class SwimNode:
                 return rng.randbytes(NONCE_BYTES)
 
         self._context = Context(config, rng, delegate or NoDelegate())
-        self._packets = PacketCodec(_packet_settings(config), keyring, nonces)
-        stream_codec = StreamCodec(_stream_settings(config), keyring, nonces)
-        self._sender = Sender(self._context, self._packets)
+        self._packets, plain_packets = (
+            PacketCodec(_packet_settings(config, compression), keyring, nonces)
+            for compression in (config.compression, False)
+        )
+        stream_codec, plain_stream_codec = (
+            StreamCodec(_stream_settings(config, compression), keyring, nonces)
+            for compression in (config.compression, False)
+        )
+        self._sender = Sender(self._context, self._packets, plain_packets)
         self._membership = Membership(self._context, self._sender)
-        self._streams = Streams(self._context, stream_codec, self._on_request)
+        self._streams = Streams(self._context, stream_codec, plain_stream_codec, self._on_request)
         self._exchanger = Exchanger(self._context, self._membership, self._streams)
         self._prober = Prober(self._context, self._sender, self._membership, self._streams)
         self._relays = Relays(self._context, self._sender)
@@ -385,9 +391,9 @@ def _encryption_version(config: SwimConfig) -> int:
     return 0 if config.versions[2] < 2 else 1
 
 
-def _packet_settings(config: SwimConfig) -> PacketSettings:
+def _packet_settings(config: SwimConfig, compression: bool) -> PacketSettings:
     return PacketSettings(
-        compression=config.compression,
+        compression=compression,
         label=config.label,
         skip_inbound_label_check=config.skip_inbound_label_check,
         verify_incoming=config.verify_incoming,
@@ -397,9 +403,9 @@ def _packet_settings(config: SwimConfig) -> PacketSettings:
     )
 
 
-def _stream_settings(config: SwimConfig) -> StreamSettings:
+def _stream_settings(config: SwimConfig, compression: bool) -> StreamSettings:
     return StreamSettings(
-        compression=config.compression,
+        compression=compression,
         label=config.label,
         skip_inbound_label_check=config.skip_inbound_label_check,
         verify_incoming=config.verify_incoming,

@@ -57,12 +57,20 @@ class Streams:
     Args:
         context: The node's shared state.
         codec: Frames and unframes messages.
+        plain_codec: The same without compression.
         on_request: Takes each whole inbound message; it answers with `answer`, or not at all.
     """
 
-    def __init__(self, context: Context, codec: StreamCodec, on_request: OnRequest) -> None:
+    def __init__(
+        self,
+        context: Context,
+        codec: StreamCodec,
+        plain_codec: StreamCodec,
+        on_request: OnRequest,
+    ) -> None:
         self._context = context
         self._codec = codec
+        self._plain_codec = plain_codec
         self._on_request = on_request
         self._open: dict[Stream, _Conversation] = {}
         self._numbers = 0
@@ -95,7 +103,7 @@ class Streams:
         conversation = _Conversation(to, self._codec.reader(True), on_reply, on_failure)
         conversation.is_answered = deadline is not None
         self._open[stream] = conversation
-        data = self._codec.pack(message, True)
+        data = self._pack(message, True)
         context.count("tcp.connect")
         context.count("tcp.sent", len(data))
         context.effects.append(OpenStream(stream, to, data))
@@ -118,7 +126,7 @@ class Streams:
 
     def answer(self, stream: Stream, message: StreamMessage) -> None:
         """Write the answer to an inbound stream and close it."""
-        data = self._codec.pack(message, False)
+        data = self._pack(message, False)
         self._context.count("tcp.sent", len(data))
         self._context.effects.append(WriteStream(stream, data))
         self._close(stream)
@@ -188,6 +196,10 @@ class Streams:
             self._fail(timer.stream, conversation, "timeout", "i/o timeout")
 
     # --- helpers ----------------------------------------------------------------------------------
+
+    def _pack(self, message: StreamMessage, is_dialer: bool) -> bytes:
+        codec = self._codec if self._context.is_compressing else self._plain_codec
+        return codec.pack(message, is_dialer)
 
     def _go_on(self, stream: Stream, conversation: _Conversation) -> None:
         """Part of a message is here: renew the deadline for an answer, count a request."""

@@ -7,12 +7,12 @@ from swim_support import OTHER, PEER, Hooks, Rig, alive, host, rig_with
 
 from swimnomad.errors import UsageError
 from swimnomad.names import Address
-from swimnomad.swim.effects import SendDatagram
+from swimnomad.swim.effects import OpenStream, SendDatagram
 from swimnomad.swim.events import UserMessageReceived
-from swimnomad.swim.inputs import SendUserMessage
+from swimnomad.swim.inputs import Join, JoinTarget, SendUserMessage
 from swimnomad.swim.timers import GossipTick
 from swimnomad.wire.keyring import Keyring
-from swimnomad.wire.messages import NodeState, Ping, Suspect, UserMessage
+from swimnomad.wire.messages import MessageType, NodeState, Ping, Suspect, UserMessage
 
 
 def gossiping(*others: str, **settings: object) -> Rig:
@@ -164,3 +164,48 @@ def test_suspicion_is_gossiped_under_the_name_of_the_accused() -> None:
     rig.hear(alive("b", 2))
     rig.hear(Suspect("b", 2, "c"))
     assert rig.queued() == [Suspect("b", 2, "c")]
+
+
+def first_type(data: bytes) -> int:
+    """Type byte below a checksum header."""
+    return data[5] if data[0] == MessageType.HAS_CRC else data[0]
+
+
+def compressing(**settings: object) -> Rig:
+    """A node with plenty to gossip, which shrinks when compressed."""
+    rig = gossiping(*"bcdef", compression=True, **settings)
+    for number in range(8):
+        rig.hear(alive(f"member-{number}", host=f"10.0.1.{number}"))
+        rig.node.table.set_state(rig.entry(f"member-{number}"), NodeState.LEFT, rig.now)
+    return rig
+
+
+def sent_types(rig: Rig) -> set[int]:
+    return {first_type(effect.data) for effect in rig.of(SendDatagram)}
+
+
+def test_a_node_that_lags_behind_its_ticks_sends_plain_until_it_has_caught_up() -> None:
+    rig = compressing()
+    rig.fire(GossipTick)
+    assert sent_types(rig) == {MessageType.COMPRESS}
+    rig.now += 0.2 + 0.11
+    rig.fire(GossipTick)
+    assert sent_types(rig) == {MessageType.COMPOUND}
+    rig.fire(GossipTick)
+    assert sent_types(rig) == {MessageType.COMPRESS}
+
+
+def test_a_late_node_sends_plain_streams() -> None:
+    rig = compressing()
+    rig.now += 1.0
+    rig.fire(GossipTick)
+    rig.feed(Join(1, (JoinTarget(PEER),)))
+    (opened,) = rig.of(OpenStream)
+    assert opened.data[0] == MessageType.PUSH_PULL
+
+
+def test_a_node_told_to_compress_when_late_does_so() -> None:
+    rig = compressing(compress_when_late=True)
+    rig.now += 1.0
+    rig.fire(GossipTick)
+    assert sent_types(rig) == {MessageType.COMPRESS}

@@ -66,6 +66,20 @@ def test_a_name_that_looks_like_markup_is_printed_as_it_is(swimnomad: CommandLin
     assert "[red]x[/red].global" in outcome.out
 
 
+def test_statuses_are_coloured_unless_no_color_is_set(swimnomad: CommandLine) -> None:
+    with fake_agent({MEMBERS: members_reply(s1="alive", s9="failed")}) as agent:
+        swimnomad.environment.setenv("FORCE_COLOR", "1")
+        swimnomad.environment.setenv("TERM", "xterm")
+        plain = swimnomad("members", "--address", agent.address)
+        swimnomad.environment.delenv("NO_COLOR")
+        coloured = swimnomad("members", "--address", agent.address)
+        as_json = swimnomad("members", "--json", "--address", agent.address)
+    assert "\x1b[32malive" in coloured.out
+    assert "\x1b[1;31mfailed" in coloured.out
+    assert "\x1b[3" not in plain.out
+    assert "\x1b" not in as_json.out
+
+
 def test_address_token_and_region_come_from_the_environment(swimnomad: CommandLine) -> None:
     with fake_agent({MEMBERS: recorded("members")}) as agent:
         swimnomad.environment.setenv("NOMAD_ADDR", agent.address)

@@ -85,6 +85,7 @@ class Reader:
 
     def pairs(self, node: _Node, key: str) -> dict[str, _Node]:
         """A mapping's values by key; an empty value counts as a mapping without keys."""
+        self._count(node, key)
         if is_empty(node):
             return {}
         if not isinstance(node, yaml.MappingNode):
@@ -108,9 +109,7 @@ class Reader:
 
     def read(self, node: _Node, kind: Any, key: str) -> Any:  # noqa: ANN401 - any type of the model
         """The value at a node as `kind`; `key` is its dotted name for errors."""
-        self._values += 1
-        if self._values > VALUES_MAX:
-            self.fail(node, key, f"more than {VALUES_MAX} values")
+        self._count(node, key)
         origin = typing.get_origin(kind)
         if origin is Annotated:
             return self.quantity(node, key, _QUANTITIES[typing.get_args(kind)[1]])
@@ -153,6 +152,11 @@ class Reader:
             elif field.required:
                 self.fail(node, key, f"{name} is missing; allowed are {', '.join(fields)}")
         return kind(**values)
+
+    def _count(self, node: _Node, key: str) -> None:
+        self._values += 1
+        if self._values > VALUES_MAX:
+            self.fail(node, key, f"more than {VALUES_MAX} values in the file")
 
     def _tuple(self, node: _Node, key: str, of: Any) -> tuple[Any, ...]:  # noqa: ANN401 - a type
         if isinstance(node, yaml.SequenceNode):

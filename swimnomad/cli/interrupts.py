@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import trio
 
@@ -32,3 +32,19 @@ async def cancelled_by_signals() -> AsyncIterator[trio.CancelScope]:
             with scope:
                 yield scope
             nursery.cancel_scope.cancel()
+
+
+@contextmanager
+def endings_as_interrupts() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP do what Ctrl-C does: for code that cleans up after that one only."""
+
+    def interrupt(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    others = (signal.SIGTERM, signal.SIGHUP)
+    previous = [signal.signal(number, interrupt) for number in others]
+    try:
+        yield
+    finally:
+        for number, handler in zip(others, previous, strict=True):
+            signal.signal(number, handler)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -161,12 +162,18 @@ class Runs:
     def _run(self, seed: int) -> Result:
         from swimnomad.scenario.run import run_scenario
 
+        guard: AbstractContextManager[None] = nullcontext()
+        if self._backend != "sim":  # there are processes to take down
+            from swimnomad.cli.interrupts import endings_as_interrupts
+
+            guard = endings_as_interrupts()
         folder = self._folder_of(seed)
         journal = self._journal
         if folder is not None and journal is None and self._backend == "sim":
             journal = folder / "journal"
         try:
-            result = run_scenario(self._scenario, self._backend, seed, journal)
+            with guard:
+                result = run_scenario(self._scenario, self._backend, seed, journal)
         except AssertionError:
             # Our own mistake. The traceback follows; the seed is what is needed to find it.
             click.echo(f"swimnomad run: stopped by a bug; repeat: {self._repeat(seed)}", err=True)

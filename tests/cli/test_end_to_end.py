@@ -268,6 +268,39 @@ def test_an_interrupted_demo_leaves_nothing_and_is_status_1(
     assert machine.agents() == []
 
 
+def test_a_scenario_on_live_agents_holds_and_leaves_nothing(machine: Machine) -> None:
+    scenario = machine.home / "case.yaml"
+    scenario.write_text(
+        "cluster: {nodes: 3, profile: local}\n"
+        "steps:\n  - at: 1s\n    kill: node-2\n    id: crash\n"
+        "expect:\n  - detected: {}\n    of: crash\n    within: 45s\n"
+    )
+    done = machine.run("run", str(scenario), "--on", "live", "--json", "-", seconds=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads(done.stdout)
+    assert (result["backend"], result["passed"], result["detection"]["count"]) == ("live", True, 2)
+    assert machine.agents() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_scenario_leaves_nothing_and_is_status_1(
+    machine: Machine, number: signal.Signals
+) -> None:
+    scenario = machine.home / "case.yaml"
+    scenario.write_text("cluster: {nodes: 3}\nduration: 60s\nexpect:\n  - converged: {}\n")
+    with machine.running("run", str(scenario), "--on", "live") as process:
+        deadline = time.monotonic() + START_SECONDS
+        while len(machine.agents()) < 3:
+            assert time.monotonic() < deadline
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=STOP_SECONDS)
+        assert process.returncode == 1
+        # An empty line closes the ^C of a terminal.
+        assert output.strip().startswith("swimnomad: interrupted")
+        assert output.strip().count("\n") == 0
+    assert machine.agents() == []
+
+
 def test_a_demo_without_room_says_what_stands_in_its_way(machine: Machine) -> None:
     words = ("agent", "--server", "--node", "a1", "--bind", "127.0.112.3")
     with machine.running(*words) as process:

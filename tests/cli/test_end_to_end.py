@@ -207,23 +207,51 @@ def test_an_agent_leaves_when_told_so_over_http(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "flags", "status"),
+    ("number", "flags", "status", "seen"),
     [
-        (signal.SIGTERM, (), 1),
-        (signal.SIGINT, (), 1),
-        (signal.SIGTERM, ("--leave-on-terminate",), 0),
-        (signal.SIGINT, ("--leave-on-interrupt",), 0),
+        (signal.SIGTERM, (), 1, "failed"),
+        (signal.SIGINT, (), 1, "failed"),
+        (signal.SIGTERM, ("--leave-on-terminate",), 0, "left"),
+        (signal.SIGINT, ("--leave-on-interrupt",), 0, "left"),
     ],
 )
 def test_an_agent_ends_by_signals_with_nomads_statuses(
-    machine: Machine, number: signal.Signals, flags: tuple[str, ...], status: int
+    machine: Machine, number: signal.Signals, flags: tuple[str, ...], status: int, seen: str
 ) -> None:
-    words = ("agent", "--server", "--node", "a1", "--bind", "127.0.107.1", *flags)
-    with machine.running(*words, "--http-port", "0", "--serf-port", "0") as process:
-        lines_until(process, "agent started")
-        process.send_signal(number)
-        process.communicate(timeout=STOP_SECONDS)
-        assert process.returncode == status
+    """agent Q01, agent Q02, agent Q03"""
+    pace = machine.home / "pace.hcl"
+    pace.write_text('gossip {\n  profile = "local"\n  scale = 0.3\n}\n')
+    words = ("agent", "--server", "-c", str(pace), "--node")
+    with machine.running(*words, "a1", "--bind", "127.0.107.1") as stays:
+        lines_until(stays, "agent started")
+        second = ("a2", "--bind", "127.0.107.2", "--join", "127.0.107.1", *flags)
+        with machine.running(*words, *second) as ends:
+            lines_until(ends, "agent started")
+            ends.send_signal(number)
+            ends.communicate(timeout=STOP_SECONDS)
+            assert ends.returncode == status
+        wait_for_status("127.0.107.1", "a2.global", seen, FAIL_SECONDS)
+
+
+def test_an_agent_retries_to_join_until_the_other_is_up(machine: Machine) -> None:
+    """agent Q14"""
+    words = ("agent", "--server", "--profile", "local", "--node")
+    retry = ("--retry-join", "127.0.113.2", "--retry-interval", "200ms")
+    with machine.running(*words, "a1", "--bind", "127.0.113.1", *retry) as one:
+        lines_until(one, "join failed")
+        with machine.running(*words, "a2", "--bind", "127.0.113.2") as two:
+            lines_until(two, "agent started")
+            lines_until(one, "retry join completed")
+            assert statuses("127.0.113.1") == {"a1.global": "alive", "a2.global": "alive"}
+
+
+def test_an_agent_gives_up_joining_after_its_retries(machine: Machine) -> None:
+    """agent Q16"""
+    retry = ("--retry-join", "127.0.114.9", "--retry-interval", "10ms", "--retry-max", "2")
+    done = machine.run("agent", "--server", "--bind", "127.0.114.1", *retry)
+    assert done.returncode == 1
+    assert done.stdout.count("join failed") == 2
+    assert "max join retry exhausted, exiting" in done.stdout
 
 
 def test_an_agent_that_cannot_listen_says_so_and_is_status_1(machine: Machine) -> None:

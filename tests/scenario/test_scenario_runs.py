@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from swimnomad.errors import UsageError
 from swimnomad.scenario.report import print_report
 from swimnomad.scenario.result import Result
 from swimnomad.scenario.run import run_file
@@ -353,6 +354,47 @@ def test_the_simulator_needs_neither_trio_nor_a_http_client(lab: Lab) -> None:
         "assert not {'trio', 'httpx', 'rich'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_rules_reach_a_node_that_was_paused_or_dead_when_they_were_made(
+    lab: Lab, tmp_path: Path
+) -> None:
+    lab.path.write_text("""
+cluster: {nodes: 3, profile: local}
+steps:
+  - pause: node-1
+  - kill: node-2
+  - {loss: 10%, id: rain}
+  - {after: 1s, resume: node-1}
+  - {after: 1s, restart: node-2}
+  - {after: 1s, pause: node-1}
+  - heal: rain
+  - {after: 1s, resume: node-1}
+expect:
+  - false-positives: 0
+""")
+    journal = tmp_path / "run.jsonl"
+    assert run_file(lab.path, journal_path=journal).passed
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    found = [
+        (line["fault"], round(line["time"]), line["node"])
+        for line in lines
+        if line.get("name") == "rain.in"
+    ]
+    assert found == [
+        ("set-fault", 0, "node-3"),
+        ("set-fault", 1, "node-1"),
+        ("set-fault", 2, "node-2"),
+        ("clear-faults", 3, "node-3"),
+        ("clear-faults", 3, "node-2"),
+        ("clear-faults", 4, "node-1"),
+    ]
+
+
+def test_a_cluster_too_large_for_processes_is_a_plain_usage_error(lab: Lab) -> None:
+    """Nothing is started, and no group of exceptions comes out of the live backend's tasks."""
+    with pytest.raises(UsageError, match="1 to 250 nodes, not 300"):
+        lab.run("cluster: {nodes: 300}\nexpect:\n  - converged:\n", on="live")
 
 
 @pytest.mark.live

@@ -5,6 +5,7 @@ Source: nomad-agent.md §7, §8, §12.
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import sys
@@ -21,6 +22,8 @@ from swimnomad.serf.inputs import Leave
 
 LEAVE_BUDGET = 5.0
 """Seconds that a graceful leave may take before the agent stops all the same."""
+
+GC_THRESHOLDS = (50_000, 50, 100)
 
 GO_NAMES = {
     signal.SIGINT: "interrupt",
@@ -40,6 +43,9 @@ def run_agent(config: AgentConfig, reload: Callable[[], AgentConfig] | None = No
         Exit status: 0 after a graceful leave, 1 after anything else (a signal without a leave, a
         leave that took too long or was cut short by a second signal, a failed start or join).
     """
+    # Tables of many small objects live long; looking through all of them again and again would stop
+    # a large agent for tenths of a second, long enough to be suspected.
+    gc.set_threshold(*GC_THRESHOLDS)
     console = Console(sys.stdout, sys.stderr, as_json=config.log_json)
     program = _Program(config, console, reload)
     return trio.run(program.run)

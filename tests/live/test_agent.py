@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import stat
 import uuid
 from pathlib import Path
@@ -93,6 +94,22 @@ async def test_an_agent_that_can_join_nobody_at_the_start_does_not_start() -> No
     )
 
 
+async def test_joining_a_listener_that_says_nothing_fails_within_the_stream_timeout() -> None:
+    """gossip 40.45"""
+    with trio.fail_after(LIMIT), socket.socket() as silent:
+        silent.bind((fresh_host(), 0))
+        silent.listen()
+        host, port = silent.getsockname()
+        async with open_agent(config("s1")) as first, open_agent(config("s2")) as second:
+            started = trio.current_time()
+            report = await first.facade.join([f"{host}:{port}"])
+            assert report.joined == 0
+            assert report.error.startswith("1 error occurred:")
+            assert trio.current_time() - started < 3.0  # `local` allows a stream one second
+            report = await first.facade.join([f"{host}:{port}", gossip_address(second)])
+            assert (report.joined, report.error) == (1, "")
+
+
 async def test_an_address_in_use_is_the_callers_error_as_it_is() -> None:
     with trio.fail_after(LIMIT):
         async with open_agent(config()) as agent:
@@ -137,6 +154,7 @@ async def test_an_agent_whose_retries_are_used_up_wants_to_stop_with_status_1() 
 
 
 async def test_leaving_over_the_api_is_answered_and_then_stops_the_agent() -> None:
+    """gossip 40.49, agent C09"""
     with trio.fail_after(LIMIT):
         async with (
             open_agent(config("s1")) as first,
@@ -202,12 +220,15 @@ async def test_events_come_with_their_wall_time() -> None:
 
 
 async def test_a_server_keeps_its_identity_and_its_keys(tmp_path: Path) -> None:
+    """agent L11"""
     key = base64.b64encode(bytes(range(16))).decode()
     server = ServerConfig(enabled=True, encrypt=key)
     first = config(server=server, data_dir=str(tmp_path))
     ids = []
     with trio.fail_after(LIMIT):
-        for one in (first, msgspec.structs.replace(first, server=ServerConfig(enabled=True))):
+        other = base64.b64encode(bytes(32)).decode()
+        again = ServerConfig(enabled=True, encrypt=other)
+        for one in (first, msgspec.structs.replace(first, server=again)):
             async with open_agent(one) as agent:
                 assert agent.core is not None
                 ids.append(agent.core.serf.local_member.tags["id"])
@@ -218,6 +239,8 @@ async def test_a_server_keeps_its_identity_and_its_keys(tmp_path: Path) -> None:
 
 
 async def test_only_agents_with_the_same_key_share_a_pool() -> None:
+    """gossip 40.12"""
+
     def with_key(name: str, byte: int, join: tuple[str, ...] = ()) -> AgentConfig:
         key = base64.b64encode(bytes([byte]) * 32).decode()
         return config(name, server=ServerConfig(enabled=True, encrypt=key, start_join=join))
@@ -259,6 +282,7 @@ async def test_names_are_resolved_and_addresses_stay_as_they_are() -> None:
 
 
 async def test_an_advertised_address_is_what_the_others_see() -> None:
+    """gossip 40.51"""
     with trio.fail_after(LIMIT):
         advertised = config(advertise=Hosts(serf="10.1.2.3:5000"))
         async with open_agent(advertised) as agent:

@@ -194,5 +194,5 @@ def test_state_is_kept_where_the_desktop_rules_say(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("XDG_STATE_HOME", "/var/x")
     assert state_home() == Path("/var/x/swimnomad")
     monkeypatch.delenv("XDG_STATE_HOME")
-    monkeypatch.setenv("HOME", "/home/me")
-    assert state_home() == Path("/home/me/.local/state/swimnomad")
+    monkeypatch.setenv("HOME", "/var/me")
+    assert state_home() == Path("/var/me/.local/state/swimnomad")

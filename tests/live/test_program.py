@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import trio
@@ -68,6 +69,14 @@ async def program(*flags: str, host: str = "") -> AsyncIterator[Program]:
             await process.stdout.aclose()
 
 
+async def joined(agent: Program, seed: Program) -> None:
+    """Return once both run and the seed has seen the other, s2, join."""
+    await seed.until_printed(STARTED)
+    await agent.until_printed(STARTED)
+    await ask(agent.http, f"/v1/agent/join?address={seed.http.host}:4648", "PUT")
+    await seed.until_printed("EventMemberJoin: s2.global")
+
+
 STARTED = "Nomad agent started! Log data will stream in below:"
 
 
@@ -91,13 +100,15 @@ async def test_the_banner_comes_first_and_then_the_log() -> None:
 @pytest.mark.parametrize(
     ("number", "name"), [(signal.SIGINT, "interrupt"), (signal.SIGTERM, "terminated")]
 )
-async def test_a_signal_stops_the_agent_at_once_with_status_1(
+async def test_a_signal_stops_the_agent_at_once_with_status_1_and_the_others_see_it_failed(
     number: signal.Signals, name: str
 ) -> None:
-    async with program() as agent:
-        await agent.until_printed(STARTED)
+    """agent Q01, agent Q03"""
+    async with program() as seed, program("--node", "s2") as agent:
+        await joined(agent, seed)
         agent.signal(number)
         assert await agent.status() == 1
+        await seed.until_printed("EventMemberFailed: s2.global")
         assert f"==> Caught signal: {name}\n" in agent.output
         assert "Gracefully" not in agent.output
 
@@ -106,22 +117,21 @@ async def test_a_signal_stops_the_agent_at_once_with_status_1(
     ("number", "flag"),
     [(signal.SIGINT, "--leave-on-interrupt"), (signal.SIGTERM, "--leave-on-terminate")],
 )
-async def test_a_signal_that_means_leave_ends_with_status_0(
+async def test_a_signal_that_means_leave_ends_with_status_0_and_the_others_see_it_left(
     number: signal.Signals, flag: str
 ) -> None:
-    async with program(flag) as agent:
-        await agent.until_printed(STARTED)
+    """agent Q02, agent Q03"""
+    async with program() as seed, program(flag, "--node", "s2") as agent:
+        await joined(agent, seed)
         agent.signal(number)
         assert await agent.status() == 0
+        await seed.until_printed("EventMemberLeave: s2.global")
         assert "==> Gracefully shutting down agent...\n" in agent.output
 
 
 async def test_a_second_signal_ends_a_graceful_leave_at_once() -> None:
     async with program() as seed, program("--leave-on-interrupt", "--node", "s2") as agent:
-        await seed.until_printed(STARTED)
-        await agent.until_printed(STARTED)
-        await ask(agent.http, f"/v1/agent/join?address={seed.http.host}:4648", "PUT")
-        await seed.until_printed("EventMemberJoin: s2.global")
+        await joined(agent, seed)
         # With another member to tell, a leave takes a second at least.
         agent.signal(signal.SIGINT)
         await agent.until_printed("Gracefully shutting down agent...")
@@ -137,12 +147,18 @@ async def test_a_leave_over_http_ends_the_program_with_status_0() -> None:
         assert await agent.status() == 0
 
 
-async def test_hangup_reloads_and_the_agent_goes_on() -> None:
-    async with program() as agent:
+async def test_hangup_reloads_the_log_level_and_the_agent_goes_on(tmp_path: Path) -> None:
+    """agent Q04"""
+    file = tmp_path / "agent.hcl"
+    file.write_text('log_level = "WARN"\n')
+    async with program("--config", str(file)) as agent:
         await agent.until_printed(STARTED)
+        file.write_text('log_level = "DEBUG"\n')
         agent.signal(signal.SIGHUP)
         await agent.until_printed("==> Reloading configuration...")
         assert await ask(agent.http, "/v1/agent/self")
+        await agent.until_printed("[DEBUG] http: request complete")
+        assert "[INFO]" not in agent.output
         agent.signal(signal.SIGTERM)
         assert await agent.status() == 1
 

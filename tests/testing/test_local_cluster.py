@@ -35,12 +35,15 @@ async def test_a_stopped_agent_is_found_failed_and_comes_back() -> None:
             assert cluster.statuses("s3") == {"s1": "alive", "s2": "alive", "s3": "alive"}
 
 
-async def test_an_agent_that_leaves_is_seen_left() -> None:
+async def test_an_agent_that_leaves_is_seen_left_and_may_come_back() -> None:
+    """agent P21"""
     with trio.fail_after(LIMIT):
         async with local_cluster(2) as cluster:
             await cluster.leave("s2")
             await cluster.wait_until(lambda: cluster.statuses("s1")["s2"] == "left")
             assert cluster.names == ["s1"]
+            await cluster.start("s2")
+            await cluster.wait_converged()
 
 
 async def test_a_fault_between_two_agents_leaves_the_third_in_touch_with_both() -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 import pytest
-from cli_support import CommandLine
 
 from swimnomad.cli.agent import KEYS, command, flag_settings
 from swimnomad.cli.root import root
 from swimnomad.nomad.config import LOG_LEVELS, AgentConfig
 from swimnomad.nomad.load import load_config
 from swimnomad.swim.config import PROFILES
+from tests.cli.cli_support import CommandLine
 
 KEY = "AAAAAAAAAAAAAAAAAAAAAA=="
 

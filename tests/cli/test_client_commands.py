@@ -6,7 +6,8 @@ import base64
 import socket
 
 import pytest
-from cli_support import (
+
+from tests.cli.cli_support import (
     RECORDED,
     CommandLine,
     Reply,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cli_support import CommandLine
 
 from swimnomad.cli.cluster import NODES_MAX
 from swimnomad.live import cluster
 from swimnomad.swim.config import PROFILES
+from tests.cli.cli_support import CommandLine
 
 
 @pytest.fixture

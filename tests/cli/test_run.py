@@ -7,7 +7,8 @@ import shlex
 from pathlib import Path
 
 import pytest
-from cli_support import CommandLine
+
+from tests.cli.cli_support import CommandLine
 
 FIELDS = [
     "scenario",

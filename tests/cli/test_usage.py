@@ -8,10 +8,10 @@ import subprocess
 import sys
 
 import pytest
-from cli_support import CommandLine
 
 from swimnomad import __version__
 from swimnomad.cli.root import LINES
+from tests.cli.cli_support import CommandLine
 
 HEAVY = ("rich", "httpx", "trio", "msgspec", "yaml", "hypercorn", "starlette", "cryptography")
 HELP_SECONDS_MAX = 0.3

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import msgspec
-from agent_world import AgentWorld, SimAgent
-from asgi_client import Response, call
 from starlette.applications import Starlette
 
 from swimnomad.http.app import create_app
 from swimnomad.nomad.config import AgentConfig, ClientConfig, GossipConfig, ServerConfig, dev_config
+from tests.agent_world import AgentWorld, SimAgent
+from tests.http.asgi_client import Response, call
 
 QUICK = GossipConfig(profile="local", allow_faults=True)
 """Timings with which a test sees a failure after a few virtual seconds."""

@@ -7,13 +7,13 @@ from collections.abc import MutableMapping
 
 import msgspec
 import pytest
-from http_support import Served, alone, dev, server
 
 from swimnomad.http.app import create_app
 from swimnomad.http.calls import failure_answer
 from swimnomad.http.routes import ENDPOINTS
 from swimnomad.nomad.agent import Agent
 from swimnomad.nomad.failures import RequestFailed
+from tests.http.http_support import Served, alone, dev, server
 
 PLAIN = [one for one in ENDPOINTS if not one.path.endswith(("/events", "/leave"))]
 

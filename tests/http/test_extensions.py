@@ -8,8 +8,6 @@ import msgspec
 import pytest
 import trio
 import trio.testing
-from asgi_client import Json, Stream, stream
-from http_support import Served, alone, client, server, several
 
 from swimnomad.http.streams import HEARTBEAT
 from swimnomad.names import Address
@@ -21,6 +19,8 @@ from swimnomad.serf.inputs import SendUserEvent
 from swimnomad.swim.effects import Event
 from swimnomad.swim.events import ExchangeFailed, HealthChanged, SelfRefuted
 from swimnomad.swim.inputs import DatagramReceived
+from tests.http.asgi_client import Json, Stream, stream
+from tests.http.http_support import Served, alone, client, server, several
 
 
 async def told(events: Stream, word: str) -> dict[str, Json]:

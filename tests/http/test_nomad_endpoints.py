@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from agent_world import AgentWorld
-from http_support import Served, alone, client, dev, serve, server, several
 
 from swimnomad.nomad.config import AgentConfig, GossipConfig, Hosts, ServerConfig
 from swimnomad.serf.events import Status
 from swimnomad.serf.inputs import SetTags
+from tests.agent_world import AgentWorld
+from tests.http.http_support import Served, alone, client, dev, serve, server, several
 
 
 async def test_members_name_the_server_that_answers() -> None:

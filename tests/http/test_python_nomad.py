@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import requests
 import trio
-from agent_world import AgentWorld
-from http_support import serve as served_by
-from http_support import server
 
 from swimnomad.http.serve import serve
 from swimnomad.names import Address
+from tests.agent_world import AgentWorld
+from tests.http.http_support import serve as served_by
+from tests.http.http_support import server
 
 pytestmark = pytest.mark.live
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_world import AgentWorld, SimAgent
-from asgi_client import Json, Response, call
 from starlette.applications import Starlette
 
 from swimnomad.http.app import create_app
 from swimnomad.nomad.load import load_config
+from tests.agent_world import AgentWorld, SimAgent
+from tests.http.asgi_client import Json, Response, call
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "nomad-http.json").read_text())
 EXCHANGES: list[dict[str, Any]] = VECTORS["exchanges"]

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from agent_world import AgentWorld
-from http_support import Served, serve, server
 
 from swimnomad.nomad.config import GossipConfig
 from swimnomad.serf.inputs import Leave
+from tests.agent_world import AgentWorld
+from tests.http.http_support import Served, serve, server
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "nomad-transitions.json"
 

@@ -10,13 +10,13 @@ from functools import partial
 import httpx
 import pytest
 import trio
-from http_support import Served, alone, server
 
 from swimnomad.errors import UsageError
 from swimnomad.http import serve as serve_module
 from swimnomad.http.serve import serve
 from swimnomad.names import Address
 from swimnomad.serf.inputs import SendUserEvent
+from tests.http.http_support import Served, alone, server
 
 pytestmark = pytest.mark.live
 

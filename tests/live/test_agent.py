@@ -12,7 +12,6 @@ from pathlib import Path
 import msgspec
 import pytest
 import trio
-from live_support import fresh_host, until
 
 from swimnomad.errors import OperationError, UsageError
 from swimnomad.faults import LinkFault
@@ -28,6 +27,7 @@ from swimnomad.nomad.config import (
     ServerConfig,
 )
 from swimnomad.serf.events import MemberJoined, Status
+from tests.live.live_support import fresh_host, until
 
 pytestmark = pytest.mark.live
 

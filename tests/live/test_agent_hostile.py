@@ -7,12 +7,12 @@ import socket
 
 import pytest
 import trio
-from live_support import fresh_host, until
 
 from swimnomad.live.agent import LiveAgent, open_agent
 from swimnomad.live.http_probe import alive_members
 from swimnomad.live.log import AgentLog, Level, LogLine
 from swimnomad.nomad.config import AgentConfig, GossipConfig, Ports, ServerConfig
+from tests.live.live_support import fresh_host, until
 
 pytestmark = pytest.mark.live
 

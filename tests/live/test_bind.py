@@ -3,11 +3,11 @@ from __future__ import annotations
 import socket
 
 import pytest
-from live_support import fresh_address
 
 from swimnomad.errors import UsageError
 from swimnomad.live.bind import bind_pair
 from swimnomad.names import Address
+from tests.live.live_support import fresh_address
 
 pytestmark = pytest.mark.live
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import psutil
 import pytest
 import trio
-from live_support import fresh_hosts, until
 
 from swimnomad.errors import OperationError, UsageError
 from swimnomad.live.cluster import ClusterSpec, LocalCluster, local_processes
@@ -19,6 +18,7 @@ from swimnomad.live.http_probe import alive_members
 from swimnomad.live.places import Place, plan_places
 from swimnomad.live.processes import OwnProcess, ProcessMark, mark_of
 from swimnomad.nomad.config import Ports
+from tests.live.live_support import fresh_hosts, until
 
 pytestmark = pytest.mark.live
 

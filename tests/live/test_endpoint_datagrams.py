@@ -6,7 +6,6 @@ import socket
 
 import pytest
 import trio
-from live_support import Alarm, Answered, Ask, Noted, Toy, fresh_address
 
 from swimnomad.errors import OperationError, UsageError
 from swimnomad.live.bind import bind_pair
@@ -14,6 +13,7 @@ from swimnomad.live.endpoint import EndpointLimits, GossipEndpoint, open_endpoin
 from swimnomad.names import Address
 from swimnomad.swim.effects import CancelTimer, Emit, SendDatagram, SetTimer
 from swimnomad.swim.inputs import DatagramReceived, Shutdown, Start, TimerFired
+from tests.live.live_support import Alarm, Answered, Ask, Noted, Toy, fresh_address
 
 pytestmark = pytest.mark.live
 

@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 import psutil
 import pytest
 import trio
-from live_support import Toy, fresh_address, until
 
 from swimnomad.live.connection import StreamLimits
 from swimnomad.live.endpoint import EndpointLimits, GossipEndpoint, open_endpoint
@@ -25,6 +24,7 @@ from swimnomad.swim.inputs import (
     Timer,
     TimerFired,
 )
+from tests.live.live_support import Toy, fresh_address, until
 
 pytestmark = pytest.mark.live
 

@@ -4,7 +4,6 @@ import socket
 
 import pytest
 import trio
-from live_support import Alarm, Ask, Toy, fresh_address, outbound, until
 
 from swimnomad.live.connection import StreamLimits
 from swimnomad.live.endpoint import EndpointLimits, open_endpoint
@@ -18,6 +17,7 @@ from swimnomad.swim.inputs import (
     StreamReceived,
     TimerFired,
 )
+from tests.live.live_support import Alarm, Ask, Toy, fresh_address, outbound, until
 
 pytestmark = pytest.mark.live
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 import trio
-from live_support import fresh_host
 
 from swimnomad.live.http_probe import NoAnswer, ask
 from swimnomad.names import Address
+from tests.live.live_support import fresh_host
 
 pytestmark = pytest.mark.live
 

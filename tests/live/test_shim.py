@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.testing
-from live_support import Toy, fresh_address, until
 
 from swimnomad.faults import Latency, LinkFault
 from swimnomad.live.endpoint import GossipEndpoint, open_endpoint
@@ -18,6 +17,7 @@ from swimnomad.live.shim import FaultShim
 from swimnomad.names import Address
 from swimnomad.swim.effects import CloseStream, SendDatagram, WriteStream
 from swimnomad.swim.inputs import DatagramReceived, StreamEnded, StreamOpened, StreamReceived
+from tests.live.live_support import Toy, fresh_address, until
 
 pytestmark = pytest.mark.live
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import msgspec
-from agent_world import AgentWorld
 
 from swimnomad.names import Address
 from swimnomad.nomad.config import AgentConfig, GossipConfig, ServerConfig
@@ -11,6 +10,7 @@ from swimnomad.nomad.peers import NonServerSeen, ServerAdded, ServerRemoved
 from swimnomad.serf.events import MemberFailed, MemberJoined
 from swimnomad.serf.inputs import SetTags
 from swimnomad.swim.effects import Event
+from tests.agent_world import AgentWorld
 
 
 def config(number: int, region: str = "global", *, any_serf: bool = False) -> AgentConfig:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from serf.helpers import Host, Net, serf_config
 
 from swimnomad.names import Address, Stream
 from swimnomad.serf.inputs import DatagramReceived, StreamOpened, StreamReceived
@@ -24,6 +23,7 @@ from swimnomad.wire.serf_messages import (
     UserEvent,
     encode_serf,
 )
+from tests.serf.helpers import Host, Net, serf_config
 
 PEER = Address("10.9.9.9", 7946)
 VERSIONS = bytes((1, 5, 2, 2, 5, 5))

@@ -10,10 +10,10 @@ from hypothesis.stateful import (
     invariant,
     rule,
 )
-from serf.helpers import Host, Net, serf_config
 
 from swimnomad.serf.events import Status
 from swimnomad.serf.lifecycle import Lifecycle
+from tests.serf.helpers import Host, Net, serf_config
 
 NAMES = ("a", "b", "c", "d")
 QUIET_TIME = 90.0

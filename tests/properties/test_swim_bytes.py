@@ -7,7 +7,6 @@ from functools import cache
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from swim_support import OTHER, PEER, Rig, alive, record
 
 from swimnomad.names import Stream, ip_of_host
 from swimnomad.swim.effects import CloseStream, Emit, SendDatagram
@@ -28,6 +27,7 @@ from swimnomad.wire.messages import (
     UserMessage,
 )
 from swimnomad.wire.packets import PacketCodec, PacketSettings
+from tests.swim.swim_support import OTHER, PEER, Rig, alive, record
 
 DATAGRAM_BYTES_MAX = 65_507
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from helpers import Host, Net, address_of
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -12,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from swimnomad.swim.inputs import Join, JoinTarget, Leave, UpdateMeta
 from swimnomad.swim.members import NodeEntry
 from swimnomad.wire.messages import NodeState
+from tests.helpers import Host, Net, address_of
 
 SIZE = 5
 NAMES = [f"n{number}" for number in range(1, SIZE + 1)]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from swim_support import OWN, PEER, Rig, alive, record
 
 from swimnomad.swim.inputs import TimerFired
 from swimnomad.swim.timers import SuspicionTimeout
 from swimnomad.wire.messages import Alive, Dead, NodeState, Suspect
+from tests.swim.swim_support import OWN, PEER, Rig, alive, record
 
 NAMES = st.sampled_from(("a", "b", "c", "d"))
 OTHERS = st.sampled_from(("b", "c", "d"))

@@ -9,7 +9,6 @@ from functools import partial
 import msgspec
 import pytest
 
-from serf.helpers import Host, Net, serf_config
 from swimnomad.errors import UsageError
 from swimnomad.names import Address
 from swimnomad.serf.events import (
@@ -37,6 +36,7 @@ from swimnomad.serf.timers import PruneDue, SerfTimer
 from swimnomad.swim.effects import CancelTimer, Emit
 from swimnomad.swim.events import JoinFinished, LeaveFinished
 from swimnomad.wire.keyring import Keyring
+from tests.serf.helpers import Host, Net, serf_config
 
 
 def received(host: Host) -> list[tuple[str, bytes]]:

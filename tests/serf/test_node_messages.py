@@ -6,7 +6,6 @@ import random
 
 import pytest
 
-from serf.helpers import Host, Net, serf_config
 from swimnomad.names import Address, Stream
 from swimnomad.serf.events import (
     MemberJoined,
@@ -38,6 +37,7 @@ from swimnomad.wire.serf_messages import (
     UserEvent,
     encode_serf,
 )
+from tests.serf.helpers import Host, Net, serf_config
 
 PEER = Address("10.9.9.9", 7946)
 VERSIONS = bytes((1, 5, 2, 2, 5, 5))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from serf.helpers import Host, Net, all_see, serf_config
 from swimnomad.names import Address
 from swimnomad.serf.events import ForceLeaveFinished, MemberLeft, NameConflict, Status
 from swimnomad.serf.lifecycle import Lifecycle
 from swimnomad.swim.events import JoinFinished, LeaveFinished
+from tests.serf.helpers import Host, Net, all_see, serf_config
 
 
 def two(gossip: dict[str, object] | None = None, **settings: float) -> tuple[Net, Host, Host]:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from sim_toys import Command, Toy, two_hosts
 
 from swimnomad.errors import UsageError
 from swimnomad.faults import Latency, LinkFault
@@ -11,6 +10,7 @@ from swimnomad.sim.network import Link
 from swimnomad.sim.world import World
 from swimnomad.swim.effects import SendDatagram
 from swimnomad.swim.inputs import DatagramReceived
+from tests.sim.sim_toys import Command, Toy, two_hosts
 
 
 def constant(seconds: float, loss: float = 0.0) -> Link:

@@ -3,11 +3,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from sim_toys import Alarm, Command, Noted, Toy, two_hosts
 
 from swimnomad.sim.world import World
 from swimnomad.swim.effects import CancelTimer, Emit, Event, SendDatagram, SetTimer
 from swimnomad.swim.inputs import DatagramReceived, Shutdown, Start, TimerFired
+from tests.sim.sim_toys import Alarm, Command, Noted, Toy, two_hosts
 
 
 def test_the_first_input_is_start_with_the_address_of_the_host() -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sim_toys import Alarm, Gossiper, Noted
 
 from swimnomad.faults import Latency, LinkFault
 from swimnomad.names import Address, Stream, Value
@@ -19,6 +18,7 @@ from swimnomad.sim.journal import Journal, render
 from swimnomad.sim.world import World
 from swimnomad.swim.effects import Emit, SetTimer
 from swimnomad.swim.inputs import Start, TimerFired
+from tests.sim.sim_toys import Alarm, Gossiper, Noted
 
 
 class Colour(IntEnum):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from sim_toys import Command, Toy, outbound, two_hosts
 
 from swimnomad.faults import Latency, LinkFault
 from swimnomad.names import Address, Stream, Value
@@ -15,6 +14,7 @@ from swimnomad.swim.inputs import (
     StreamOpened,
     StreamReceived,
 )
+from tests.sim.sim_toys import Command, Toy, outbound, two_hosts
 
 STREAM = outbound(1)
 ACCEPTED = Stream(True, 1)

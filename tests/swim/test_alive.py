@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from swim_support import OTHER, OWN, PEER, Hooks, Rig, alive, rig_with
 
 from swimnomad.names import Address
 from swimnomad.swim.config import VERSIONS_PLAIN
@@ -16,6 +15,7 @@ from swimnomad.swim.events import (
 )
 from swimnomad.swim.timers import SuspicionTimeout
 from swimnomad.wire.messages import Alive, Dead, NodeState, Suspect
+from tests.swim.swim_support import OTHER, OWN, PEER, Hooks, Rig, alive, rig_with
 
 
 def test_new_alive_adds_the_node_and_is_passed_on_once() -> None:

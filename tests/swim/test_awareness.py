@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from swim_vectors import scripts
-
 from swimnomad.swim.awareness import Awareness
+from tests.swim.swim_vectors import scripts
 
 
 def test_score_follows_the_reference_for_every_recorded_delta() -> None:

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from swim_vectors import scripts, table
 
 from swimnomad.swim.broadcasts import TransmitLimitedQueue, retransmit_limit
+from tests.swim.swim_vectors import scripts, table
 
 ITEMS_MAX = 1000
 

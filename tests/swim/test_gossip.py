@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from swim_support import OTHER, PEER, Hooks, Rig, alive, host, rig_with
 
 from swimnomad.errors import UsageError
 from swimnomad.names import Address
@@ -13,6 +12,7 @@ from swimnomad.swim.inputs import Join, JoinTarget, SendUserMessage
 from swimnomad.swim.timers import GossipTick
 from swimnomad.wire.keyring import Keyring
 from swimnomad.wire.messages import MessageType, NodeState, Ping, Suspect, UserMessage
+from tests.swim.swim_support import OTHER, PEER, Hooks, Rig, alive, host, rig_with
 
 
 def gossiping(*others: str, **settings: object) -> Rig:

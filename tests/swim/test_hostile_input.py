@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 
 import pytest
-from swim_support import OWN, PEER, Rig, alive, rig_with
 
 from swimnomad.swim.config import SwimConfig
 from swimnomad.swim.context import REASON_CHARS_MAX
@@ -17,6 +16,7 @@ from swimnomad.swim.node import SwimNode
 from swimnomad.wire.codec import encode
 from swimnomad.wire.keyring import Keyring
 from swimnomad.wire.messages import Ack, Ping
+from tests.swim.swim_support import OWN, PEER, Rig, alive, rig_with
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 
 import pytest
-from swim_support import OTHER, OWN, PEER, Hooks, Rig, alive, host, record, rig_with
 
 from swimnomad.errors import UsageError
 from swimnomad.names import Address, Stream, ip_of_host
@@ -46,6 +45,7 @@ from swimnomad.swim.timers import (
     StreamDeadline,
 )
 from swimnomad.wire.messages import Ack, Alive, Dead, NodeState, Ping, PushPull
+from tests.swim.swim_support import OTHER, OWN, PEER, Hooks, Rig, alive, host, record, rig_with
 
 TARGETS = (JoinTarget(PEER, "b"), JoinTarget(OTHER))
 

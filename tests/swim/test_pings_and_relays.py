@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from swim_support import OTHER, OWN, PEER, Hooks, Rig, alive, rig_with
 
 from swimnomad.names import Address, ip_of_host
 from swimnomad.swim.effects import SendDatagram
@@ -11,6 +10,7 @@ from swimnomad.swim.events import InputDropped
 from swimnomad.swim.inputs import TimerFired
 from swimnomad.swim.timers import RelayTimeout
 from swimnomad.wire.messages import Ack, IndirectPing, Nack, Ping
+from tests.swim.swim_support import OTHER, OWN, PEER, Hooks, Rig, alive, rig_with
 
 OWN_IP = ip_of_host(OWN.host)
 TARGET_IP = ip_of_host(OTHER.host)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from helpers import Net, address_of
-from swim_support import Hooks
 
 from swimnomad.names import Address
 from swimnomad.swim.events import (
@@ -21,6 +19,8 @@ from swimnomad.swim.events import (
 from swimnomad.swim.inputs import Leave, SendUserMessage, Shutdown, UpdateMeta
 from swimnomad.wire.keyring import Keyring
 from swimnomad.wire.messages import NodeState
+from tests.helpers import Net, address_of
+from tests.swim.swim_support import Hooks
 
 KEY_1, KEY_2 = bytes(16), bytes(range(32))
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from helpers import Net
-from swim_support import OWN, PEER, Hooks, Rig, alive, rig_with
 
 from swimnomad.names import ip_of_host
 from swimnomad.swim.effects import OpenStream
@@ -33,6 +31,8 @@ from swimnomad.wire.messages import (
     Suspect,
     UserMessage,
 )
+from tests.helpers import Net
+from tests.swim.swim_support import OWN, PEER, Hooks, Rig, alive, rig_with
 
 NO_NACK = bytes((1, 3, 2, 0, 0, 0))
 NO_STREAM_PING = bytes((1, 2, 2, 0, 0, 0))

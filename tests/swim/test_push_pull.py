@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from swim_support import OTHER, OWN, PEER, Hooks, Rig, alive, host, record, rig_with
-from swim_vectors import table
 
 from swimnomad.swim.config import VERSIONS_PLAIN
 from swimnomad.swim.effects import CloseStream, WriteStream
@@ -31,6 +29,8 @@ from swimnomad.wire.messages import (
     PushPull,
     Suspect,
 )
+from tests.swim.swim_support import OTHER, OWN, PEER, Hooks, Rig, alive, host, record, rig_with
+from tests.swim.swim_vectors import table
 
 # --- schedule -------------------------------------------------------------------------------------
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from swim_support import PEER, Rig
 
 from swimnomad.names import Stream
 from swimnomad.swim.effects import CloseStream, WriteStream
@@ -17,6 +16,7 @@ from swimnomad.swim.events import ExchangeFailed, InputDropped, NodeJoined
 from swimnomad.swim.inputs import DatagramReceived, StreamOpened, StreamReceived
 from swimnomad.wire.keyring import Keyring
 from swimnomad.wire.messages import Alive
+from tests.swim.swim_support import PEER, Rig
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors"
 USELESS = ("empty user message", "0 version bytes instead of 6 (alive of 'novsn')")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from swim_support import OTHER, OWN, Rig, alive, record, rig_with
 
 from swimnomad.swim.config import VERSIONS_PLAIN
 from swimnomad.swim.events import HealthChanged, InputDropped, NameConflictSeen, SelfRefuted
 from swimnomad.swim.inputs import Leave
 from swimnomad.wire.messages import Alive, Dead, NodeState, Suspect
+from tests.swim.swim_support import OTHER, OWN, Rig, alive, record, rig_with
 
 MAX = 0xFFFF_FFFF
 

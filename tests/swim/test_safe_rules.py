@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from helpers import Net, address_of
-from swim_support import OTHER, PEER, Rig, alive, record, rig_with
 
 from swimnomad.swim.events import NodeJoined
 from swimnomad.swim.inputs import DatagramReceived
 from swimnomad.swim.timers import SuspicionTimeout
 from swimnomad.wire.codec import encode
 from swimnomad.wire.messages import Dead, NodeState, Suspect
+from tests.helpers import Net, address_of
+from tests.swim.swim_support import OTHER, PEER, Rig, alive, record, rig_with
 
 # --- a claim that is not newer never revives ------------------------------------------------------
 

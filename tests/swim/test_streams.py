@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from swim_support import OTHER, PEER, Rig, record, rig_with
 
 from swimnomad.names import Address, Stream
 from swimnomad.swim.effects import CloseStream, WriteStream
@@ -26,6 +25,7 @@ from swimnomad.swim.timers import StreamDeadline
 from swimnomad.wire.frames import StreamCodec, StreamSettings
 from swimnomad.wire.keyring import Keyring
 from swimnomad.wire.messages import Ack, ErrorReply, Ping, PushPull, UserMessage
+from tests.swim.swim_support import OTHER, PEER, Rig, record, rig_with
 
 CODEC = StreamCodec(StreamSettings(compression=False), Keyring(), lambda: bytes(12))
 STATE = CODEC.pack(PushPull(False, (record("b"),)), True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from swim_support import Rig, alive, rig_with
 
 from swimnomad.swim.effects import CancelTimer
 from swimnomad.swim.events import NodeJoined, NodeLeft, NodeSuspected
 from swimnomad.swim.inputs import TimerFired
 from swimnomad.swim.timers import SuspicionTimeout
 from swimnomad.wire.messages import Alive, Dead, NodeState, Suspect
+from tests.swim.swim_support import Rig, alive, rig_with
 
 
 def crowd(**settings: object) -> Rig:

@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 import pytest
-from swim_vectors import table
 
 from swimnomad.errors import UsageError
 from swimnomad.swim.config import SwimConfig, profile_settings
@@ -14,6 +13,7 @@ from swimnomad.swim.suspicion import (
     remaining_suspicion,
     suspicion_timeout_min,
 )
+from tests.swim.swim_vectors import table
 
 
 def build(nodes: int = 100, accuser: str | None = "a", **settings: Any) -> Suspicion:  # noqa: ANN401 - settings by name

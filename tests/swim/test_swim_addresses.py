@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from swim_vectors import scripts
 
 from swimnomad.errors import UsageError
 from swimnomad.names import ip_of_host
 from swimnomad.swim.addresses import _CACHE_MAX, AllowedNetworks, split_address
+from tests.swim.swim_vectors import scripts
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import math
 from typing import Any
 
 import pytest
-from swim_vectors import scripts
 
 from swimnomad.errors import UsageError
 from swimnomad.swim.config import DURATIONS, PROFILES, SwimConfig, profile_settings
+from tests.swim.swim_vectors import scripts
 
 GO_NAMES = {
     "tcp_timeout": "TCPTimeout",

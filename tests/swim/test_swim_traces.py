@@ -11,7 +11,6 @@ import os
 from pathlib import Path
 
 import pytest
-from swim_support import Rig, alive, host, record
 
 from swimnomad.swim import timers
 from swimnomad.swim.effects import (
@@ -26,6 +25,7 @@ from swimnomad.swim.effects import (
 )
 from swimnomad.swim.inputs import Join, JoinTarget, Leave, Shutdown, Timer, UpdateMeta
 from swimnomad.wire.messages import Ack, Dead, Nack, NodeState, PacketMessage, Ping, Suspect
+from tests.swim.swim_support import Rig, alive, host, record
 
 TRACES = sorted((Path(__file__).resolve().parents[1] / "traces" / "swim").glob("*.txt"))
 IS_RECORDING = os.environ.get("SWIMNOMAD_RECORD_TRACES") == "1"

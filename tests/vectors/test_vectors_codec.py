@@ -8,7 +8,6 @@ import struct
 from typing import NamedTuple
 
 import pytest
-from vector_files import Decoded, expand, keyring, named, raw, some, wire_bytes
 
 from swimnomad.errors import MalformedMessage, UsageError
 from swimnomad.wire import lzw
@@ -26,6 +25,7 @@ from swimnomad.wire.dialect import (
     parse_untrusted,
 )
 from swimnomad.wire.encryption import open_untrusted, seal
+from tests.vectors.vector_files import Decoded, expand, keyring, named, raw, some, wire_bytes
 
 LIMIT = 40 * 1024 * 1024
 

@@ -3,21 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from vector_files import (
-    Decoded,
-    bare_messages,
-    build,
-    find_all,
-    keyring,
-    layers,
-    load,
-    named,
-    packet_message,
-    raw,
-    serf_message,
-    some,
-    wire_bytes,
-)
 
 from swimnomad.errors import MalformedMessage
 from swimnomad.wire.codec import decode_untrusted, encode
@@ -39,6 +24,21 @@ from swimnomad.wire.serf_messages import (
     encode_filter,
 )
 from swimnomad.wire.tags import decode_tags, encode_tags
+from tests.vectors.vector_files import (
+    Decoded,
+    bare_messages,
+    build,
+    find_all,
+    keyring,
+    layers,
+    load,
+    named,
+    packet_message,
+    raw,
+    serf_message,
+    some,
+    wire_bytes,
+)
 
 DATAGRAMS = named("gossip-udp")
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from vector_files import (
+
+from swimnomad.wire.frames import StreamCodec, StreamReader, StreamSettings
+from swimnomad.wire.messages import PushPull, StreamMessage
+from swimnomad.wire.serf_messages import decode_serf_untrusted, encode_serf
+from tests.vectors.vector_files import (
     Decoded,
     find_all,
     keyring,
@@ -14,10 +18,6 @@ from vector_files import (
     stream_message,
     wire_bytes,
 )
-
-from swimnomad.wire.frames import StreamCodec, StreamReader, StreamSettings
-from swimnomad.wire.messages import PushPull, StreamMessage
-from swimnomad.wire.serf_messages import decode_serf_untrusted, encode_serf
 
 STREAMS = named("gossip-tcp")
 

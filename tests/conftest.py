@@ -1,1 +1,0 @@
-"""Stands here so that pytest puts this folder on the path: tests share `helpers`."""

@@ -26,6 +26,7 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python scripts/conformance.py --check
 
 format: $(STAMP)
 	$(BIN)/ruff format .

@@ -17,6 +17,7 @@ class IntentTraffic:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._is_safe = context.config.swim.compat == "safe"
 
     def on_join(self, intent: JoinIntent, payload: bytes, now: float) -> None:
         """A join intent came by gossip; `payload` is passed on byte for byte."""
@@ -35,7 +36,7 @@ class IntentTraffic:
             return
         context = self._context
         is_news = self._apply_join(intent, now, is_implied=True).rebroadcast
-        if is_news and intent.node == context.name and context.is_alive:
+        if is_news and intent.node == context.name and context.is_alive and self._is_safe:
             # Somebody applied an intent about this node that it never heard. If that was a leave,
             # it shows as leaving there; the reference would leave it at that.
             self._contradict(now)
@@ -51,7 +52,8 @@ class IntentTraffic:
         """Tell whoever believes that this node leaves that it does not."""
         # One step ahead of the clock, where the reference takes its present time: another such
         # leave may be on its way with that very time, and would not be contradicted by a tie.
-        self._context.clocks.member.increment()
+        if self._is_safe:
+            self._context.clocks.member.increment()
         self.broadcast_join(now)
 
     def make_leave(self, node: str, now: float, *, prune: bool) -> tuple[bytes, Verdict]:

@@ -6,6 +6,9 @@ Lamport times decide between intents; between an intent and a notice, the order 
 
 Every method returns what follows from it as a value; only the node acts.
 
+Where two intents tie, or a prune strikes a member that is there, the reference lets views differ
+for good. Under `compat = "safe"` this file does better; docs/design/0007-safe-intents.md says how.
+
 Source: serf.md §7-10, §12.
 """
 
@@ -57,6 +60,7 @@ class Membership:
     def __init__(self, config: SerfConfig, clock: LamportClock) -> None:
         self._config = config
         self._name = config.swim.name
+        self._is_safe = config.swim.compat == "safe"
         self._clock = clock
         self.table = MemberTable()
         self.intents = IntentBuffer(config.intents_max)
@@ -138,7 +142,10 @@ class Membership:
             # A real join comes from the node itself, which puts its own leave at a later time. So
             # a leave of the same time is somebody else's guess, made at the same moment, and
             # wrong. The reference shows such a node as leaving for ever.
-            ltime == known.status_ltime and known.status is Status.LEAVING and not is_implied
+            self._is_safe
+            and ltime == known.status_ltime
+            and known.status is Status.LEAVING
+            and not is_implied
         ):
             return IGNORE
         status = Status.ALIVE if known.status is Status.LEAVING else known.status
@@ -157,7 +164,8 @@ class Membership:
         if name == self._name and is_alive:
             # Contradicted also if its time equals that of our own last join, which the reference
             # lets pass: who heard the leave first would show this node as leaving for ever.
-            return CONTRADICT if ltime >= known.status_ltime else IGNORE
+            is_tie = self._is_safe and ltime == known.status_ltime
+            return CONTRADICT if ltime > known.status_ltime or is_tie else IGNORE
         if ltime <= known.status_ltime:
             return IGNORE
         # The Lamport time is taken over even where the status stays: otherwise two different
@@ -182,9 +190,9 @@ class Membership:
         until the gossip layer loses it. Here its contradiction brings it back whenever it comes.
         """
         known = self.table.get(name)
-        if known is None or known.status is Status.ALIVE:
+        if known is None or (known.status is Status.ALIVE and self._is_safe):
             return None
-        if known.status is Status.LEAVING:
+        if known.status is Status.LEAVING and self._is_safe:
             self.ghosts[name] = known
         return self._erase(known)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 import pytest
 
@@ -32,8 +34,13 @@ def node(
 class Bench:
     """A membership with node `me` in it, and short ways to get members into a status."""
 
-    def __init__(self, nodes_max: int = 100, **settings: object) -> None:
-        base = SerfConfig(SwimConfig(name="me", nodes_max=nodes_max))
+    def __init__(
+        self,
+        nodes_max: int = 100,
+        compat: Literal["safe", "upstream"] = "safe",
+        **settings: object,
+    ) -> None:
+        base = SerfConfig(SwimConfig(name="me", nodes_max=nodes_max, compat=compat))
         self.clock = LamportClock(1)
         self.m = Membership(msgspec.structs.replace(base, **settings), self.clock)
         self.m.on_node_joined(node("me"), 0.0)
@@ -307,6 +314,20 @@ def test_a_join_of_the_same_time_as_a_leave_ends_leaving_but_not_if_it_is_only_i
     assert bench.m.on_join_intent("b", 5, 1.0) == PASS_ON
     assert bench.m.on_join_intent("b", 5, 1.0) == IGNORE
     assert (bench.status("b"), bench.ltime("b")) == (Status.ALIVE, 5)
+
+
+def test_upstream_lets_ties_stand_and_prunes_whoever_is_there_for_good() -> None:
+    bench = Bench(compat="upstream")
+    bench.bring("b", Status.LEAVING)
+    assert bench.m.on_join_intent("b", 5, 1.0) == IGNORE
+    bench.m.on_join_intent("me", 6, 1.0)
+    assert bench.m.on_leave_intent("me", 6, 1.0, is_alive=True) == IGNORE
+    assert bench.m.on_leave_intent("me", 7, 1.0, is_alive=True) == Verdict(refute=True)
+    assert isinstance(bench.m.prune("b"), MemberReaped)
+    assert bench.m.on_join_intent("b", 9, 1.0) == PASS_ON
+    assert "b" not in bench.m.table.members, "it is only buffered"
+    bench.bring("c", Status.ALIVE)
+    assert isinstance(bench.m.prune("c"), MemberReaped)
 
 
 def test_only_members_older_than_the_limit_are_reaped() -> None:

@@ -387,6 +387,14 @@ def test_a_status_time_about_the_node_that_it_never_announced_is_answered_with_a
     assert queued(host, "intent") == 1, "that is what the node says itself"
 
 
+def test_upstream_contradicts_with_the_present_time_and_only_what_was_said_to_it() -> None:
+    host = Net().add(serf_config("me", gossip={"compat": "upstream"}))
+    exchange(host, MemberState(5, {"me": 4}))
+    assert queued(host, "intent") == 0
+    deliver(host, LeaveIntent(9, "me"))
+    assert host.node.local_member.status_ltime == 10
+
+
 @pytest.mark.parametrize("state", [b"\x02\xc1", b"\x03\x80", b"\x01\x82"])
 def test_a_state_of_no_use_is_dropped_and_the_nodes_are_merged_all_the_same(
     host: Host, state: bytes

@@ -173,7 +173,7 @@ class Runs:
             journal = folder / "journal"
         try:
             with guard:
-                result = run_scenario(self._scenario, self._backend, seed, journal)
+                result = run_scenario(self._scenario, seed, on=self._backend, journal_path=journal)
         except AssertionError:
             # Our own mistake. The traceback follows; the seed is what is needed to find it.
             click.echo(f"swimnomad run: stopped by a bug; repeat: {self._repeat(seed)}", err=True)

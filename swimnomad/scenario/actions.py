@@ -44,8 +44,11 @@ class Actions:
         self._rules: dict[str, LinkRule] = {}
         self._installed: dict[tuple[str, str], LinkFault] = {}
 
-    async def perform(self, step: Step) -> tuple[str, ...]:
+    async def perform(self, step: Step, place: str) -> tuple[str, ...]:
         """Do one step; return the nodes it acted upon.
+
+        `place` is where the step stands in its file, as `2` or `2.1`: it names the faults of a step
+        without an id.
 
         Raises:
             UsageError: If its nodes are not in a state for it.
@@ -63,7 +66,7 @@ class Actions:
             case ForceLeaveArgs():
                 return await self._force_leave(step.args, prune=step.word == "prune")
             case LinkArgs() | PartitionArgs():
-                return await self._worsen_links(step.id or f"step-{step.line}", step.args)
+                return await self._worsen_links(step.id or f"step-{place}", step.args)
             case HealArgs(step=steps):
                 return await self._heal(steps)
             case TagsArgs():

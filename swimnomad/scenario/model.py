@@ -271,7 +271,6 @@ class Step(Value, frozen=True):
 
     word: str
     args: Value
-    line: int
     at: float | None = None
     after: float | Condition | None = None
     timeout: float = 300.0
@@ -288,7 +287,6 @@ class Expectation(Value, frozen=True):
 
     word: str
     args: Value
-    line: int
     at: float | None = None
     within: float | Literal["bound"] | None = None
     of: str = ""

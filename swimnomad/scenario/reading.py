@@ -1,7 +1,6 @@
 """Turns YAML into typed values; every error names file, line and key, what was found and allowed.
 
-The document is composed and not loaded, because only the composed nodes know their lines. The type
-annotations of the model drive the reading:
+The type annotations of the model drive the reading:
 
 - a struct is a mapping with the struct's fields; its class may name a `SHORT` field that a bare
   scalar or list stands for, so that `kill: node-3` is `kill: {target: node-3}`;
@@ -16,7 +15,6 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
@@ -27,17 +25,13 @@ from swimnomad.faults import Latency
 from swimnomad.names import Value
 from swimnomad.scenario.units import parse_duration, parse_share
 
-FILE_BYTES_MAX = 1024 * 1024
-VALUES_MAX = 100_000
-"""Values read from one file; aliases that multiply stop here."""
-
 Duration = Annotated[float, "duration"]
 """Seconds, written with a unit."""
 Share = Annotated[float, "share"]
 """A probability, written as a number or with a per cent sign."""
 
 _Node = yaml.Node
-_LATENCIES: dict[str, tuple[str, str]] = {
+LATENCIES: dict[str, tuple[str, str]] = {
     "constant": ("duration", ""),
     "uniform": ("duration", "duration"),
     "normal": ("duration", "duration"),
@@ -47,45 +41,30 @@ _LATENCIES: dict[str, tuple[str, str]] = {
 
 
 class Reader:
-    """Reads one file; `path` stands in every error."""
+    """Reads the nodes of one document; `source` stands in every error.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._values = 0
+    Attributes:
+        lines: Dotted name of each value that was read to its line, for what is found out later.
+    """
 
-    def compose(self) -> yaml.MappingNode:
-        """The document's outermost mapping.
+    def __init__(self, source: str) -> None:
+        self.lines: dict[str, int] = {}
+        self._source = source
 
-        Raises:
-            ConfigError: If the file cannot be read, is no YAML or no mapping.
-        """
-        try:
-            data = self._path.read_bytes()
-        except OSError as error:
-            raise ConfigError(f"{self._path}: {error.strerror or error}") from None
-        if len(data) > FILE_BYTES_MAX:
-            raise ConfigError(f"{self._path}: larger than {FILE_BYTES_MAX} bytes")
-        try:
-            root = yaml.compose(data.decode(), Loader=yaml.SafeLoader)
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{self._path}: not UTF-8 text: {error}") from None
-        except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise ConfigError(f"{self._path}:{line}: not YAML: {error.problem}") from None
-        except (yaml.YAMLError, RecursionError) as error:
-            raise ConfigError(f"{self._path}: not YAML: {error}") from None
-        if not isinstance(root, yaml.MappingNode):
-            raise ConfigError(f"{self._path}:1: a scenario is a mapping of keys to values")
-        return root
+    def fail(self, node: _Node, key: str, text: str) -> NoReturn:
+        """Raise the error for a node of the document."""
+        raise ConfigError(f"{self._source}:{node.start_mark.line + 1}: {key}: {text}")
 
-    def fail(self, node: _Node | int, key: str, text: str) -> NoReturn:
-        """Raise the error for a place in the file: a node or a line number."""
-        line = node if isinstance(node, int) else node.start_mark.line + 1
-        raise ConfigError(f"{self._path}:{line}: {key}: {text}")
+    def fail_at(self, key: str, text: str) -> NoReturn:
+        """Raise the error for a value by its name: the line is its own or that of what holds it."""
+        place = key
+        while place not in self.lines and place:
+            place = place[: max(place.rfind("."), place.rfind("["), 0)]
+        raise ConfigError(f"{self._source}:{self.lines.get(place, 1)}: {key}: {text}")
 
     def pairs(self, node: _Node, key: str) -> dict[str, _Node]:
         """A mapping's values by key; an empty value counts as a mapping without keys."""
-        self._count(node, key)
+        self._note(node, key)
         if is_empty(node):
             return {}
         if not isinstance(node, yaml.MappingNode):
@@ -97,6 +76,7 @@ class Reader:
             if name.value in pairs:
                 self.fail(name, key, f"found {name.value!r} twice; a key is allowed once")
             pairs[name.value] = value
+            self._note(name, f"{key}.{name.value}" if key else name.value)
         return pairs
 
     def items(self, node: _Node, key: str) -> list[_Node]:
@@ -109,7 +89,7 @@ class Reader:
 
     def read(self, node: _Node, kind: Any, key: str) -> Any:  # noqa: ANN401 - any type of the model
         """The value at a node as `kind`; `key` is its dotted name for errors."""
-        self._count(node, key)
+        self._note(node, key)
         origin = typing.get_origin(kind)
         if origin is Annotated:
             return self.quantity(node, key, _QUANTITIES[typing.get_args(kind)[1]])
@@ -153,10 +133,10 @@ class Reader:
                 self.fail(node, key, f"{name} is missing; allowed are {', '.join(fields)}")
         return kind(**values)
 
-    def _count(self, node: _Node, key: str) -> None:
-        self._values += 1
-        if self._values > VALUES_MAX:
-            self.fail(node, key, f"more than {VALUES_MAX} values in the file")
+    def _note(self, node: _Node, key: str) -> None:
+        # A node made up for a word without arguments has no place of its own.
+        if node.start_mark is not None:
+            self.lines.setdefault(key, node.start_mark.line + 1)
 
     def _tuple(self, node: _Node, key: str, of: Any) -> tuple[Any, ...]:  # noqa: ANN401 - a type
         if isinstance(node, yaml.SequenceNode):
@@ -185,13 +165,13 @@ class Reader:
         if isinstance(node, yaml.ScalarNode) and not is_empty(node):
             return Latency("constant", self.quantity(node, key, parse_duration))
         found = self.pairs(node, key)
-        if len(found) != 1 or next(iter(found)) not in _LATENCIES:
-            names = ", ".join(_LATENCIES)
+        if len(found) != 1 or next(iter(found)) not in LATENCIES:
+            names = ", ".join(LATENCIES)
             self.fail(node, key, f"found {show(node)}; allowed is 5ms or one of {names}")
         ((name, value),) = found.items()
         key = f"{key}.{name}"
         parameters = value.value if isinstance(value, yaml.SequenceNode) else [value]
-        wanted = [one for one in _LATENCIES[name] if one]
+        wanted = [one for one in LATENCIES[name] if one]
         if len(parameters) != len(wanted):
             what = " and a ".join(wanted)
             self.fail(value, key, f"found {show(value)}; allowed is a {what} in a list")

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 from time import perf_counter  # noqa: TID251 - measures the run; nothing in it depends on this
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from swimnomad.scenario.backend import Backend, run_to_end
+from swimnomad.scenario.backend import run_to_end
 from swimnomad.scenario.bounds import convergence_bound
 from swimnomad.scenario.facts import Facts
 from swimnomad.scenario.loader import load_scenario
 from swimnomad.scenario.model import Scenario
 from swimnomad.scenario.result import Result
 from swimnomad.scenario.runner import Runner
+
+if TYPE_CHECKING:
+    from swimnomad.scenario.sim_backend import Observe
 
 
 def run_file(
@@ -31,19 +35,39 @@ def run_file(
         ConfigError: If the file is wrong or asks for what the backend cannot do.
         OperationError: If the cluster could not be started.
     """
-    return run_scenario(load_scenario(path, on), on, seed, journal_path)
+    scenario = load_scenario(path, on)
+    return run_scenario(scenario, seed, on=on, journal_path=journal_path)
 
 
 def run_scenario(
-    scenario: Scenario, on: str = "sim", seed: int = 1, journal_path: Path | None = None
+    scenario: Scenario,
+    seed: int = 1,
+    *,
+    on: str = "sim",
+    journal_path: Path | None = None,
+    has_journal: bool = True,
+    observe: Observe | None = None,
 ) -> Result:
-    """Run a scenario that was loaded for this backend; see `run_file`."""
+    """Run a scenario that was loaded or checked for this backend; see `run_file`.
+
+    Args:
+        scenario: What to run; nothing is read from files.
+        seed: As for `run_file`.
+        on: `sim` or `live`.
+        journal_path: Where `sim` writes its journal; None for nowhere.
+        has_journal: Whether to hash what happens; without, a run takes less time.
+        observe: On `sim`, called with the `World` after everything that happens in it. What it
+            raises ends the run.
+
+    Raises:
+        OperationError: If the cluster could not be started.
+    """
     start = perf_counter()
     facts = Facts(_excuse_grace(scenario))
     if on == "sim":
         from swimnomad.scenario.sim_backend import SimBackend
 
-        backend: Backend = SimBackend(facts, seed, journal_path)
+        backend = SimBackend(facts, seed, journal_path, observe=observe, has_journal=has_journal)
         result = run_to_end(Runner(scenario, backend, facts, seed).run())
     else:
         from swimnomad.scenario.live_backend import run_live

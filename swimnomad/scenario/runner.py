@@ -92,7 +92,7 @@ class Runner:
                     await self._begin(pending, 0.0)
             try:
                 for number, step in enumerate(scenario.steps, 1):
-                    await self._do(step, f"step {number}")
+                    await self._do(step, f"step {number}", str(number))
             except StepFailed:
                 pass  # noted among the failures; what was expected is still judged
             await self._finish()
@@ -100,7 +100,7 @@ class Runner:
         finally:
             await backend.close()
 
-    async def _do(self, step: Step, label: str) -> None:
+    async def _do(self, step: Step, label: str, place: str) -> None:
         """Wait until the step is due, do it, and begin what is expected of it."""
         await self._wait_for(step, f"{label} ({step.word})")
         # Before it is done: a leave takes seconds, and what is seen meanwhile must count.
@@ -109,9 +109,9 @@ class Runner:
             await self._begin(pending, self._backend.now)
         try:
             if isinstance(step.args, RepeatArgs):
-                await self._repeat(step.args, label)
+                await self._repeat(step.args, label, place)
             else:
-                await self._actions.perform(step)
+                await self._actions.perform(step, place)
         except (OperationError, UsageError) as error:
             for pending in begun:
                 pending.check = None
@@ -123,11 +123,12 @@ class Runner:
         is_meant = step.id == of if of else step is self._scenario.steps[-1]
         return is_meant and pending.check is None and pending.result is None
 
-    async def _repeat(self, args: RepeatArgs, label: str) -> None:
+    async def _repeat(self, args: RepeatArgs, label: str, place: str) -> None:
         for turn in range(1, args.times + 1):
             start = self._backend.now
             for number, step in enumerate(args.steps, 1):
-                await self._do(step, f"{label}, round {turn}, step {number}")
+                label_here = f"{label}, round {turn}, step {number}"
+                await self._do(step, label_here, f"{place}.{number}")
             await self._wait_until(start + args.every)
 
     async def _wait_for(self, step: Step, label: str) -> None:

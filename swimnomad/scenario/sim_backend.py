@@ -25,7 +25,14 @@ from swimnomad.serf.events import (
     UserEventReceived,
 )
 from swimnomad.serf.inputs import ForceLeave, Join, Leave, SendUserEvent, SetTags
-from swimnomad.sim.cluster import CoreFactory, GossipCore, NodeSpec, SimCluster, nomad_core
+from swimnomad.sim.cluster import (
+    BOOT_SPACING,
+    CoreFactory,
+    GossipCore,
+    NodeSpec,
+    SimCluster,
+    nomad_core,
+)
 from swimnomad.sim.journal import Journal
 from swimnomad.sim.network import Link
 from swimnomad.sim.world import World
@@ -41,6 +48,10 @@ _SEEN: dict[type[Event], Seen] = {
 _COMPLAINTS = (InputDropped, MessageDropped, NameConflict)
 
 
+Observe = Callable[[World], None]
+"""Shown the world after everything that happens in it; may raise to end the run."""
+
+
 class SimBackend:
     """A `SimCluster` behind the interface of a backend."""
 
@@ -52,9 +63,13 @@ class SimBackend:
         seed: int,
         journal_path: Path | None = None,
         make_core: CoreFactory = nomad_core,
+        *,
+        observe: Observe | None = None,
+        has_journal: bool = True,
     ) -> None:
         self._facts = facts
-        self._journal = Journal(seed, journal_path)
+        self._journal = Journal(seed, journal_path) if has_journal else None
+        self._observe = observe
         self.world = World(seed, self._journal)
         self.cluster = SimCluster(self.world, make_core)
         self._spec = ClusterSpec()
@@ -78,15 +93,20 @@ class SimBackend:
         self._names.update(
             {f"{name}.{region}": name for name, region in cluster.node_regions.items()}
         )
-        self.cluster.build(cluster.sizes, cluster.profile, cluster.scale)
+        first = next(iter(cluster.node_regions), "")
+        for name, region in cluster.node_regions.items():
+            spec = NodeSpec(name, region, cluster.profile, cluster.scale)
+            self.cluster.start(spec, join=(first,) if name != first else ())
+            self._run_until(self.world.now + BOOT_SPACING)
 
     async def close(self) -> None:
         """Close the journal."""
-        self._journal.close()
+        if self._journal is not None:
+            self._journal.close()
 
     async def wait_until(self, time: float) -> None:
         """Run the world."""
-        self.world.run_until(self._zero + time)
+        self._run_until(self._zero + time)
 
     async def start(self, name: str, region: str, join: Sequence[str]) -> None:
         """Boot a new node."""
@@ -175,7 +195,7 @@ class SimBackend:
 
     def journal_sha256(self) -> str | None:
         """Hash of the run's journal."""
-        return self._journal.sha256()
+        return self._journal.sha256() if self._journal is not None else None
 
     def _core(self, name: str) -> GossipCore:
         core = self.cluster.core(name)
@@ -192,7 +212,7 @@ class SimBackend:
         outcomes: list[Event] = []
         limit = world.now + OPERATION_TIMEOUT * self._spec.scale
         for name, operation in zip(names, operations, strict=True):
-            world.run_while(partial(self._is_under_way, operation), limit)
+            self._run_until(limit, partial(self._is_under_way, operation))
             outcome = cluster.outcome(operation)
             if outcome is None:
                 text = f"{word} at {name} reported nothing for {OPERATION_TIMEOUT:g} s"
@@ -202,6 +222,24 @@ class SimBackend:
                 raise OperationError(text, may_have_happened=outcome.may_have_happened)
             outcomes.append(outcome)
         return outcomes
+
+    def _run_until(self, time: float, condition: Callable[[], bool] | None = None) -> None:
+        """Run the world up to a time, or as long as a condition holds; show each step if wanted."""
+        world, observe = self.world, self._observe
+        if observe is None:
+            if condition is None:
+                world.run_until(time)
+            else:
+                world.run_while(condition, time)
+            return
+        schedule = world.schedule
+        while condition is None or condition():
+            due = schedule.next_time()
+            if due is None or due > time:
+                world.run_until(time)
+                return
+            schedule.step()
+            observe(world)
 
     def _is_under_way(self, operation: Operation) -> bool:
         return self.cluster.outcome(operation) is None

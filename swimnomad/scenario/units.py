@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 from swimnomad.errors import UsageError
 
@@ -23,8 +24,10 @@ def parse_duration(text: str) -> float:
     """
     match = _DURATION.fullmatch(text.strip())
     if match:
-        # Rounded so that 200ms is 0.2 and not the product of two rounding errors.
-        seconds = round(float(match[1]) * UNITS[match[2]], 9)
+        # Rounded so that 200ms is 0.2 and not the product of two rounding errors; plain seconds
+        # are exact, so that any duration can be written down.
+        number = float(match[1])
+        seconds = number if match[2] == "s" else round(number * UNITS[match[2]], 9)
         if seconds <= DURATION_MAX:
             return seconds
     elif text.strip() == "0":
@@ -44,6 +47,25 @@ def parse_share(text: str) -> float:
         if share <= 1:
             return share
     raise UsageError(f"found {text!r}; allowed is {SHARE_ALLOWED}, at most 100%")
+
+
+def write_duration(seconds: float) -> str:
+    """A text that `parse_duration` reads as exactly this: milliseconds where these are shorter."""
+    plain = f"{_positional(seconds)}s"
+    short = f"{_positional(round(seconds * 1000, 6))}ms"
+    return short if 0 < seconds < 1 and parse_duration(short) == seconds else plain
+
+
+def write_share(share: float) -> str:
+    """A text that `parse_share` reads as exactly this: per cent where that is possible."""
+    percent = f"{_positional(round(share * 100, 6))}%"
+    return percent if parse_share(percent) == share else _positional(share)
+
+
+def _positional(number: float) -> str:
+    """The shortest text of a float, without an exponent."""
+    text = format(Decimal(repr(number)), "f")
+    return text.removesuffix(".0")
 
 
 def show_seconds(seconds: float) -> str:

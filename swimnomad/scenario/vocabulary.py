@@ -15,6 +15,12 @@ from swimnomad.scenario import model
 BACKENDS = ("sim", "live", "hosts", "compose")
 """Where a scenario can be asked to run."""
 BACKENDS_AVAILABLE = ("sim", "live")
+TOP_KEYS = ("name", "description", "cluster", "network", "duration", "steps", "expect")
+STEP_KEYS = ("at", "after", "timeout", "id")
+"""What may stand beside the word of a step."""
+EXPECT_KEYS = ("at", "within", "of", "always")
+"""What may stand beside the word of a check."""
+REPEAT_KEYS = ("times", "every", "steps")
 SIM = frozenset({"sim"})
 ANYWHERE = frozenset(BACKENDS_AVAILABLE)
 
@@ -88,15 +94,16 @@ CONDITIONS = ("converged", "agree", "status", "event-delivered", "health-score")
 """Checks that a step can wait for: those that become true."""
 
 
-def why_not(kind: str, word: str, known: Mapping[str, Word], on: str) -> str:
-    """Why a word cannot be used on a backend; empty if it can."""
+def why_unknown(kind: str, word: str, known: Mapping[str, Word]) -> str:
+    """Why a word cannot be used anywhere; empty if it can."""
     if word not in known:
         return f"unknown {kind}; allowed are {', '.join(known)}"
-    if known[word].args is None:
-        return "not available yet"
-    if on not in known[word].on:
-        return f"not possible on {on}"
-    return ""
+    return "" if known[word].args is not None else "not available yet"
+
+
+def why_not_on(word: str, known: Mapping[str, Word], on: str) -> str:
+    """Why a known word cannot be used on a backend; empty if it can."""
+    return "" if on in known[word].on else f"not possible on {on}"
 
 
 def why_not_args(args: Value, on: str) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -169,7 +170,7 @@ expect:
         (
             "steps:\n  - heal:\nexpect:\n  - detected:\n    within: 5s\n",
             4,
-            "found the step heal (line 2) to count from; allowed is a kill",
+            "found steps[0] (heal) to count from; allowed is a kill",
         ),
         ("expect:\n  - status: {of: node-1, as: dead}\n", 2, "found 'dead'; allowed are alive"),
         (
@@ -244,8 +245,31 @@ def test_aliases_that_multiply_are_stopped(tmp_path: Path) -> None:
         steps.append(f"  - &a{level} {{repeat: {{times: 1, steps: [{ten}]}}}}")
     few = "steps:\n" + "\n".join(steps[:3]) + "\n" + EXPECT
     assert len(load_scenario(written(tmp_path, few)).steps) == 3
-    with pytest.raises(ConfigError, match="more than 100000 values"):
+    with pytest.raises(ConfigError, match=r":7: more than 100000 values, aliases counted in full"):
         load_scenario(written(tmp_path, "steps:\n" + "\n".join(steps) + "\n" + EXPECT))
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (
+            "steps: &a\n  - repeat: {times: 1, steps: *a}\n",
+            ":2: the alias *a stands inside its own",
+        ),
+        ("name: " + "[" * 100_000, ":1: more than 64 levels deep"),
+        ("name: x\n" + "#" * 1024 * 1024, "larger than 1048576 bytes"),
+    ],
+)
+def test_texts_that_ask_for_too_much_are_refused(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(complaint)):
+        load_scenario(written(tmp_path, text))
+
+
+def test_a_file_without_end_or_that_is_no_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="larger than"):
+        load_scenario(Path("/dev/zero"))
+    with pytest.raises(ConfigError, match="Is a directory"):
+        load_scenario(tmp_path)
 
 
 @given(st.text(max_size=200))

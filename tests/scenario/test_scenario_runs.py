@@ -9,9 +9,11 @@ import pytest
 from rich.console import Console
 
 from swimnomad.errors import UsageError
+from swimnomad.scenario.loader import load_text
 from swimnomad.scenario.report import print_report
 from swimnomad.scenario.result import Result
-from swimnomad.scenario.run import run_file
+from swimnomad.scenario.run import run_file, run_scenario
+from swimnomad.sim.world import World
 
 RESULT_KEYS = [
     "scenario",
@@ -405,3 +407,32 @@ def test_the_same_scenario_passes_on_real_agents() -> None:
     assert result.journal_sha256 is None
     assert result.detection.count == 4
     assert result.wall_seconds < 60
+
+
+def test_an_observer_sees_the_world_after_everything_that_happens_and_changes_nothing() -> None:
+    scenario = load_text(KILL.replace("WITHIN", "60s"))
+    seen: list[int] = []
+
+    def observe(world: World) -> None:
+        seen.append(world.schedule.executed)
+
+    watched = run_scenario(scenario, 3, observe=observe)
+    assert seen == list(range(1, len(seen) + 1))
+    assert len(seen) > 200
+    assert watched.journal_sha256 == run_scenario(scenario, 3).journal_sha256
+
+
+def test_what_an_observer_raises_ends_the_run() -> None:
+    def observe(world: World) -> None:
+        assert world.now < 2.0, "too late"
+
+    with pytest.raises(AssertionError, match="too late"):
+        run_scenario(load_text(KILL.replace("WITHIN", "60s")), observe=observe)
+
+
+def test_a_run_without_a_journal_has_the_same_outcome() -> None:
+    scenario = load_text(KILL.replace("WITHIN", "60s"))
+    with_journal, without = run_scenario(scenario, 3), run_scenario(scenario, 3, has_journal=False)
+    assert without.journal_sha256 is None
+    assert without.checks == with_journal.checks
+    assert without.messages == with_journal.messages

@@ -1,6 +1,6 @@
 """Many nodes in one process over real UDP: how soon all see all, and whether it stays so.
 
-    python -m bench pool --nodes 300 --watch 60
+    python -m bench pool --nodes 200 300 --watch 60
 
 Every node has its own loopback address and sockets; all join the first one at the same time. Then
 the pool is watched for suspicions and failures, of which there must be none: nothing is broken.
@@ -13,9 +13,12 @@ import gc
 import os
 import random
 import time
+from dataclasses import dataclass
 
 import psutil
 import trio
+from rich.console import Console
+from rich.table import Table
 
 from swimnomad.live.bind import bind_pair
 from swimnomad.live.endpoint import GossipEndpoint
@@ -32,6 +35,26 @@ from swimnomad.swim.inputs import Join, JoinTarget
 GOSSIP_PORT = 7946
 LOOK_INTERVAL = 0.5
 """Seconds between two looks at all tables, which at 300 nodes hold 90,000 entries."""
+WANTED_SECONDS = 20.0
+
+
+@dataclass
+class Figures:
+    """What one pool showed; `all_see_all` is None if it did not get there in time."""
+
+    nodes: int
+    all_see_all: float | None = None
+    joining_suspicions: int = 0
+    suspicions: int = 0
+    failures: int = 0
+    cpu_percent: float = 0.0
+    rss_mib: float = 0.0
+
+    @property
+    def is_as_wanted(self) -> bool:
+        """All saw all in time, and nobody was wrongly suspected since."""
+        in_time = self.all_see_all is not None and self.all_see_all <= WANTED_SECONDS
+        return in_time and not self.suspicions and not self.failures
 
 
 class Pool:
@@ -71,81 +94,96 @@ class Pool:
         )
         return known / len(self.nodes) ** 2
 
-    def total(self, counter: str) -> int:
-        """Sum of a counter over all endpoints."""
-        return sum(getattr(endpoint.counters, counter) for _, endpoint in self.nodes)
-
 
 class Usage:
     """CPU time of this process between two moments."""
 
     def __init__(self) -> None:
         self._process = psutil.Process(os.getpid())
-        self._restart()
-
-    def _restart(self) -> None:
         self._wall = time.perf_counter()
-        self._cpu = sum(self._process.cpu_times()[:2])
+        self._cpu = self._cpu_now()
 
-    def report(self, title: str, pool: Pool) -> None:
-        """Print what was used since the last report."""
-        wall = time.perf_counter() - self._wall
-        cpu = sum(self._process.cpu_times()[:2]) - self._cpu
-        rss_mib = self._process.memory_info().rss / 2**20
-        print(
-            f"{title:<22} {wall:7.2f} s wall {cpu:7.2f} s CPU {100 * cpu / wall:6.1f} % of a core"
-            f"  {100 * cpu / wall / len(pool.nodes):6.3f} % a node  RSS {rss_mib:6.1f} MiB"
-        )
-        print(
-            f"{'':<22} datagrams in {pool.total('datagrams_in')} out {pool.total('datagrams_out')}"
-            f" dropped {pool.total('datagrams_dropped')} unsent {pool.total('send_errors')}"
-            f"  streams {pool.total('streams_in')}"
-            f"  suspicions {pool.suspicions} failures {pool.failures}"
-        )
-        self._restart()
+    def _cpu_now(self) -> float:
+        return float(sum(self._process.cpu_times()[:2]))
+
+    def take(self) -> tuple[float, float, float]:
+        """Seconds and percent of a core since the last call, resident MiB now."""
+        wall, cpu = time.perf_counter() - self._wall, self._cpu_now() - self._cpu
+        self._wall, self._cpu = time.perf_counter(), self._cpu_now()
+        return wall, 100 * cpu / wall, self._process.memory_info().rss / 2**20
 
 
-async def run(given: argparse.Namespace) -> bool:
-    """Build the pool, let it converge, watch it; whether all went well."""
+async def converge(pool: Pool, limit: float) -> float | None:
+    """Seconds until all see all; None if that takes more than `limit`."""
+    begin = trio.current_time()
+    with trio.move_on_after(limit):
+        while pool.share_known() < 1:  # noqa: ASYNC110 - an event a change costs more
+            await trio.sleep(LOOK_INTERVAL)
+        return trio.current_time() - begin
+    return None
+
+
+async def measure(given: argparse.Namespace, nodes: int) -> Figures:
+    """Build a pool, let it converge, watch it."""
     gc.set_threshold(*GC_THRESHOLDS)
-    pool = Pool(given)
-    usage = Usage()
+    pool, figures = Pool(given), Figures(nodes)
     async with trio.open_nursery() as tasks:
-        for number in range(given.nodes):
+        for number in range(nodes):
             await tasks.start(pool.add(number).serve)
-        usage.report(f"{given.nodes} nodes started", pool)
         target = (JoinTarget(pool.nodes[0][1].address),)
         for _, endpoint in pool.nodes[1:]:
             tasks.start_soon(endpoint.execute, lambda operation: Join(operation, target))
-        # Each rumour is sent a fixed number of times by everybody who hears it, so that now and
-        # then one node misses one; the next push/pull tells it. Hence two milestones.
-        for share, title in ((0.999, "99.9 % of pairs"), (1.0, "all see all")):
-            with trio.move_on_after(given.limit) as waiting:
-                while pool.share_known() < share:  # noqa: ASYNC110 - an event a change costs more
-                    await trio.sleep(LOOK_INTERVAL)
-            if waiting.cancelled_caught:
-                usage.report(f"not converged: {pool.share_known():.4%}", pool)
-                tasks.cancel_scope.cancel()
-                return False
-            usage.report(title, pool)
-        before = pool.suspicions, pool.failures
-        await trio.sleep(given.watch)
-        usage.report(f"watched {given.watch:g} s", pool)
+        figures.all_see_all = await converge(pool, given.limit)
+        figures.joining_suspicions, failures = pool.suspicions, pool.failures
+        if figures.all_see_all is not None:
+            usage = Usage()
+            await trio.sleep(given.watch)
+            _, figures.cpu_percent, figures.rss_mib = usage.take()
+            figures.suspicions = pool.suspicions - figures.joining_suspicions
+            figures.failures = pool.failures - failures
         tasks.cancel_scope.cancel()
-    return (pool.suspicions, pool.failures) == before
+    return figures
+
+
+def show(pools: list[Figures], watch: float) -> None:
+    """Print the table."""
+    table = Table(title="many nodes in one process, real UDP, LAN profile", title_justify="left")
+    table.add_column("")
+    for figures in pools:
+        table.add_column(f"{figures.nodes} nodes", justify="right")
+    table.add_column("wanted", justify="right")
+
+    def row(label: str, cells: list[str], wanted: str = "") -> None:
+        table.add_row(label, *cells, wanted)
+
+    seconds = [figures.all_see_all for figures in pools]
+    row(
+        "all see all, s",
+        ["not in time" if value is None else f"{value:.1f}" for value in seconds],
+        f"≤ {WANTED_SECONDS:g}",
+    )
+    row("reports of a suspicion until then", [str(f.joining_suspicions) for f in pools])
+    row(f"reports of a suspicion in {watch:g} s after", [str(f.suspicions) for f in pools], "0")
+    row("reports of a failure after", [str(f.failures) for f in pools], "0")
+    row("CPU after, % of a core", [f"{f.cpu_percent:.0f}" for f in pools])
+    row("resident memory, MiB", [f"{f.rss_mib:.0f}" for f in pools])
+    Console().print(table)
 
 
 def main() -> int:
-    """Read the arguments and run; 0 if all saw all and nobody was wrongly suspected since."""
+    """Read the arguments and run; 0 if every pool did what is wanted."""
     parser = argparse.ArgumentParser(prog="python -m bench pool")
-    parser.add_argument("--nodes", type=int, default=300)
-    parser.add_argument("--watch", type=float, default=0.0, help="seconds to watch afterwards")
+    parser.add_argument("--nodes", type=int, nargs="+", default=[200, 300])
+    parser.add_argument("--watch", type=float, default=60.0, help="seconds to watch afterwards")
     parser.add_argument("--profile", default="lan")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--limit", type=float, default=120.0, help="seconds to converge in")
     parser.add_argument("--net", default="127.20", help="first half of the addresses")
     parser.add_argument("--no-compression", action="store_true")
-    return 0 if trio.run(run, parser.parse_args()) else 1
+    given = parser.parse_args()
+    pools = [trio.run(measure, given, nodes) for nodes in given.nodes]
+    show(pools, given.watch)
+    return 0 if all(figures.is_as_wanted for figures in pools) else 1
 
 
 if __name__ == "__main__":

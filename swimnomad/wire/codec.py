@@ -120,7 +120,9 @@ _DECODERS: Final[dict[int, Callable[[bytes], Any]]] = {
     int(number): schema.decode_untrusted for number, schema in _SCHEMAS.items()
 }
 
-_REPEATED: Final = frozenset((MessageType.SUSPECT, MessageType.ALIVE, MessageType.DEAD))
+_REPEATED: Final = frozenset(
+    (MessageType.SUSPECT, MessageType.ALIVE, MessageType.DEAD, MessageType.USER)
+)
 _REPEATED_BYTES_MAX = 1024
 
 
@@ -157,4 +159,4 @@ def _decode(data: bytes) -> PacketMessage:
 
 
 # Gossip repeats itself by design: a node hears the same claim several times within a second.
-_decode_repeated = lru_cache(maxsize=1024)(_decode)
+_decode_repeated = lru_cache(maxsize=2048)(_decode)

@@ -5,6 +5,7 @@ Source: serf.md §3, §15.3.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from swimnomad.errors import MalformedMessage
@@ -272,6 +273,12 @@ def decode_serf_untrusted(data: bytes) -> SerfMessage:
     """
     if not data:
         raise MalformedMessage("empty Serf message")
+    if data[0] in _REPEATED and len(data) <= _REPEATED_BYTES_MAX:
+        return _decode_repeated(data)
+    return _decode(data)
+
+
+def _decode(data: bytes) -> SerfMessage:
     number, body = data[0], data[1:]
     if number == SerfType.RELAY:
         return _decode_relay(body)
@@ -282,6 +289,12 @@ def decode_serf_untrusted(data: bytes) -> SerfMessage:
         raise MalformedMessage(f"Serf message type {number} is unknown")
     message: SerfMessage = schema.decode_untrusted(body)
     return message
+
+
+# What is gossiped comes again and again within a second; the rest comes once.
+_REPEATED = frozenset((SerfType.LEAVE, SerfType.JOIN, SerfType.USER_EVENT, SerfType.QUERY))
+_REPEATED_BYTES_MAX = 1024
+_decode_repeated = lru_cache(maxsize=2048)(_decode)
 
 
 # --- query filters --------------------------------------------------------------------------------

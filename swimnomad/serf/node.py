@@ -125,7 +125,9 @@ class SerfNode:
         self._joins = Joins(context, self._intents, rng)
         self._events = UserEvents(context)
         self._queries = Queries(context)
-        writer = StateWriter(context.clocks, context.table, self._events.buffer)
+        writer = StateWriter(
+            context.clocks, context.table, context.membership.ghosts, self._events.buffer
+        )
         admission = AdmissionControl(member_filter, validate_names=config.validate_node_names)
         self.swim = SwimNode(
             msgspec.structs.replace(

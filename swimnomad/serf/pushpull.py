@@ -5,9 +5,10 @@ Source: serf.md §13.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from swimnomad.errors import MalformedMessage
+from swimnomad.serf.events import Member
 from swimnomad.serf.lamport import LTIME_MAX, Clocks
 from swimnomad.serf.members import MemberTable
 from swimnomad.serf.user_events import RingSlot, UserEventBuffer
@@ -26,12 +27,21 @@ from swimnomad.wire.serf_messages import (
 class StateWriter:
     """Encodes the state of a node, and encodes it again only after it has changed.
 
-    The state holds every member, and large pools exchange states often while little happens.
+    The state holds every member, and large pools exchange states often while little happens. It
+    also holds the ghosts, members pruned although they are there: one that never heard the leave
+    about it finds it here, and contradicts.
     """
 
-    def __init__(self, clocks: Clocks, table: MemberTable, events: UserEventBuffer) -> None:
+    def __init__(
+        self,
+        clocks: Clocks,
+        table: MemberTable,
+        ghosts: Mapping[str, Member],
+        events: UserEventBuffer,
+    ) -> None:
         self._clocks = clocks
         self._table = table
+        self._ghosts = ghosts
         self._events = events
         self._written = b""
         self._written_at: tuple[int, ...] = ()
@@ -43,6 +53,8 @@ class StateWriter:
             self._clocks.event.time,
             self._clocks.query.time,
             self._table.version,
+            # A ghost comes with a change of the table, but may go without one.
+            len(self._ghosts),
             self._events.version,
         )
         if at != self._written_at:
@@ -53,7 +65,8 @@ class StateWriter:
     def _state(self) -> MemberState:
         return MemberState(
             ltime=self._clocks.member.time,
-            status_ltimes=self._table.status_ltimes(),
+            status_ltimes=self._table.status_ltimes()
+            | {name: ghost.status_ltime for name, ghost in self._ghosts.items()},
             left_members=self._table.left,
             event_ltime=self._clocks.event.time,
             events=tuple(map(_wire_slot, self._events)),

@@ -127,8 +127,8 @@ class SerfPool(RuleBasedStateMachine):
         self.net.run(QUIET_TIME)
         for host in live:
             seen = {member.name: member.status for member in host.node.members.values()}
-            # Who was pruned although alive, and never heard of it to contradict, stays invisible
-            # where it was pruned: that is what was asked for.
+            # Who was pruned although alive stays invisible where it was pruned until a push/pull
+            # tells it, and with whom those are made is chance.
             ghosts = host.node._context.membership.ghosts
             assert not any(name in seen for name in ghosts)
             for other in live:

@@ -161,6 +161,18 @@ def test_force_leave_with_prune_erases_a_leaving_node_everywhere() -> None:
     assert a.statuses() == b.statuses() == {"a": "alive", "b": "alive"}
 
 
+def test_a_live_node_that_was_pruned_and_never_heard_of_it_is_back_after_a_push_pull() -> None:
+    """With nobody else alive the leave is not even sent: only the exchange of states tells."""
+    net, a, b = two(gossip={"push_pull_interval": 30.0})
+    net.until(lambda: a.node.members["b"].status_ltime == 1)  # Its join intent is there.
+    a.force_leave("b", prune=True)
+    net.until(lambda: a.status("b") == "unknown", within=10.0)
+    assert b.kinds("b") == ["MemberJoined"], "it has heard nothing"
+    net.until(lambda: a.status("b") == "alive", within=60.0)
+    assert all_see([a, b], "b", Status.ALIVE)
+    assert not a.node._context.membership.ghosts
+
+
 def test_a_leave_and_some_reap_intervals_leave_one_member_on_both_sides() -> None:
     """serf 35.9: one member on both sides."""
     _net, a, b = two(tombstone_timeout=0.0, reconnect_timeout=0.0)

@@ -35,8 +35,9 @@ class Bench:
     def __init__(self, slots: int = 512) -> None:
         self.clocks = Clocks()
         self.table = MemberTable()
+        self.ghosts: dict[str, Member] = {}
         self.events = UserEventBuffer(slots, 10_000)
-        self.writer = StateWriter(self.clocks, self.table, self.events)
+        self.writer = StateWriter(self.clocks, self.table, self.ghosts, self.events)
 
 
 def test_the_state_carries_clocks_status_times_left_members_and_the_whole_buffer() -> None:
@@ -62,6 +63,15 @@ def test_the_state_of_an_idle_node_has_512_empty_slots() -> None:
     assert b"\xdc\x02\x00" + b"\xc0" * 512 in Bench().writer.write()
 
 
+def test_the_state_shows_who_was_pruned_although_it_is_there() -> None:
+    bench = Bench()
+    bench.table.store(member("a", Status.ALIVE, 4))
+    bench.ghosts["b"] = member("b", Status.LEAVING, 8)
+    state = read_state_untrusted(bench.writer.write())
+    assert dict(state.status_ltimes) == {"a": 4, "b": 8}
+    assert state.left_members == ()
+
+
 def test_an_unchanged_state_is_not_encoded_again() -> None:
     bench = Bench()
     written = bench.writer.write()
@@ -73,6 +83,8 @@ def test_an_unchanged_state_is_not_encoded_again() -> None:
         lambda: bench.table.store(member("a", Status.ALIVE, 4)),
         lambda: bench.events.receive(9, "deploy", b"", 11),
         lambda: bench.table.erase("a"),
+        lambda: bench.ghosts.update(a=member("a", Status.LEAVING, 5)),
+        lambda: bench.ghosts.clear(),
     )
     for change in changes:
         change()

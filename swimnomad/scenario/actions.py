@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from functools import partial
 
 from swimnomad.errors import UsageError
 from swimnomad.faults import LinkFault
+from swimnomad.scenario.agenda import Agenda
 from swimnomad.scenario.backend import Backend
 from swimnomad.scenario.facts import Facts, Life
 from swimnomad.scenario.links import LinkRule
 from swimnomad.scenario.model import (
     BlockArgs,
-    ClusterSpec,
+    ChurnArgs,
+    ConflictArgs,
     EventArgs,
+    FloodArgs,
     ForceLeaveArgs,
     HealArgs,
     JoinArgs,
@@ -25,8 +29,10 @@ from swimnomad.scenario.model import (
     TagsArgs,
     TargetArgs,
 )
-from swimnomad.scenario.targets import resolve
+from swimnomad.scenario.targets import Names, resolve
 
+ANY_LIFE: tuple[Life, ...] = ("running", "paused", "killed", "left")
+ROUNDING = 1e-9
 JOIN_SEEDS_MAX = 3
 """Running nodes that a started or restarted one is told to join."""
 
@@ -34,12 +40,10 @@ JOIN_SEEDS_MAX = 3
 class Actions:
     """Performs the steps of one run."""
 
-    def __init__(
-        self, backend: Backend, facts: Facts, cluster: ClusterSpec, rng: random.Random
-    ) -> None:
+    def __init__(self, backend: Backend, facts: Facts, agenda: Agenda, rng: random.Random) -> None:
         self._backend = backend
         self._facts = facts
-        self._cluster = cluster
+        self._agenda = agenda
         self._rng = rng
         self._rules: dict[str, LinkRule] = {}
         self._installed: dict[tuple[str, str], LinkFault] = {}
@@ -73,6 +77,12 @@ class Actions:
                 return await self._set_tags(step.args)
             case EventArgs():
                 return await self._send_event(step.args)
+            case ChurnArgs():
+                return self._churn(step.args, f"{place} (churn)")
+            case ConflictArgs():
+                return await self._conflict(step.args, f"{place} (conflict)")
+            case FloodArgs():
+                return await self._flood(step.args, f"{place} (flood)")
             case _:
                 raise AssertionError(f"no action for {step.word}")
 
@@ -138,7 +148,7 @@ class Actions:
         return names
 
     async def _force_leave(self, args: ForceLeaveArgs, *, prune: bool) -> tuple[str, ...]:
-        names = self._choose(args.target, ("running", "paused", "killed", "left"))
+        names = self._choose(args.target, ANY_LIFE)
         for name in names:
             others = [one for one in self._facts.running if one != name]
             by = resolve((args.by or "random",), list(self._facts.lives), others, self._rng)[0]
@@ -217,6 +227,58 @@ class Actions:
             await self._backend.send_event(name, args.name, args.payload.encode())
         return names
 
+    def _churn(self, args: ChurnArgs, step: str) -> tuple[str, ...]:
+        """Plan every departure now; who it is, is drawn when it happens."""
+        names = self._choose(args.target, ANY_LIFE)
+        start = self._backend.now
+        # Counted, since adding up floats would lose the last turn now and then.
+        for turn in range(1, int(args.lasting / args.every + ROUNDING) + 1):
+            self._agenda.add(start + turn * args.every, step, partial(self._depart, args, step))
+        return names
+
+    async def _depart(self, args: ChurnArgs, step: str) -> None:
+        running = self._facts.running
+        meant = Names(args.target)
+        candidates = [name for name in running if name in meant]
+        if not candidates or len(running) < 2:
+            return
+        name = self._rng.choice(candidates)
+        await self._on_processes(args.how, (name,))
+        back = self._backend.now + args.down
+        self._agenda.add(back, step, partial(self._return, name, args))
+
+    async def _return(self, name: str, args: ChurnArgs) -> None:
+        # A step may have seen to the node in the meantime.
+        life = self._facts.lives[name]
+        if args.how == "pause":
+            if life == "paused":
+                await self._on_processes("resume", (name,))
+        elif life in ("killed", "left"):
+            await self._restart(RestartArgs((name,), data=args.data))
+
+    async def _conflict(self, args: ConflictArgs, step: str) -> tuple[str, ...]:
+        names = self._choose(args.target, ("running",))
+        for name in names:
+            # Which of the two the others believe in is for them to find out.
+            self._facts.disturb((name,))
+            await self._backend.start_twin(name, self._seeds())
+            if args.lasting is not None:
+                end = self._backend.now + args.lasting
+                self._agenda.add(end, step, partial(self._end_conflict, name))
+        return names
+
+    async def _end_conflict(self, name: str) -> None:
+        await self._backend.kill_twin(name)
+        self._facts.calm(self._backend.now, (name,))
+
+    async def _flood(self, args: FloodArgs, step: str) -> tuple[str, ...]:
+        names = self._choose(args.target, ANY_LIFE)
+        rng = random.Random(self._rng.getrandbits(64))
+        for name in names:
+            await self._backend.flood(name, args.rate, args.size, args.lasting, rng)
+        self._agenda.add(self._backend.now + args.lasting, step, _nothing)
+        return names
+
     def _choose(self, targets: Sequence[str], lives: Sequence[Life]) -> tuple[str, ...]:
         """The nodes meant, all in one of the given states."""
         facts = self._facts
@@ -231,3 +293,7 @@ class Actions:
     def _seeds(self) -> list[str]:
         """Whom a booting node joins: the first few that run."""
         return self._facts.running[:JOIN_SEEDS_MAX]
+
+
+async def _nothing() -> None:
+    """The run lasts until here; there is nothing to do."""

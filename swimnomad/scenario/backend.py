@@ -6,6 +6,7 @@ lets `run_to_end` carry the same runner through virtual time without an event lo
 
 from __future__ import annotations
 
+import random
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -20,9 +21,9 @@ OPERATION_TIMEOUT = 120.0
 
 
 class Usage(Value, frozen=True):
-    """What one node has sent: datagrams and connections, and their bytes."""
+    """What has been sent: datagrams and connections (None: not known), and their bytes."""
 
-    messages: int
+    messages: int | None
     bytes: int
 
 
@@ -93,6 +94,20 @@ class Backend(Protocol):
         """Broadcast a user event."""
         ...
 
+    async def start_twin(self, name: str, join: Sequence[str]) -> None:
+        """Boot another node of the same name at another address."""
+        ...
+
+    async def kill_twin(self, name: str) -> None:
+        """End it at once."""
+        ...
+
+    async def flood(
+        self, name: str, rate: int, size: int, duration: float, rng: random.Random
+    ) -> None:
+        """Begin to send junk datagrams: so many a second, of so many bytes, for so long."""
+        ...
+
     async def set_fault(self, name: str, fault_name: str, fault: LinkFault) -> None:
         """Add a fault to a node's links, or replace the one of that name."""
         ...
@@ -113,8 +128,12 @@ class Backend(Protocol):
         """A running node's local health; 0 is healthy."""
         ...
 
-    async def usage(self) -> dict[str, Usage] | None:
-        """What each node has sent so far; None if that is not known here."""
+    async def usage(self) -> dict[str, Usage]:
+        """What each node has sent so far; those that do not run may be missing."""
+        ...
+
+    async def total_usage(self) -> Usage | None:
+        """What all nodes have sent, the dead included; None if that is not known here."""
         ...
 
     def journal_sha256(self) -> str | None:

@@ -22,10 +22,12 @@ Source: memberlist util.go (suspicionTimeout, pushPullScale); reference figures 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from swimnomad.names import Value
+from swimnomad.scenario.settings import gossip_settings, serf_settings
 from swimnomad.serf.config import SerfConfig
-from swimnomad.swim.config import SwimConfig, profile_settings
 
 PROBE_ROUNDS = 4
 SPREAD_ROUNDS_EXTRA = 3
@@ -47,30 +49,28 @@ class ConvergenceBound(Value, frozen=True):
         return self.probing + self.suspicion_max + self.spread + self.push_pull + self.reconnect
 
 
-def convergence_bound(nodes: int, profile: str, scale: float = 1.0) -> ConvergenceBound:
+def convergence_bound(
+    nodes: int,
+    profile: str,
+    scale: float = 1.0,
+    overrides: Mapping[str, object] = MappingProxyType({}),
+) -> ConvergenceBound:
     """The bound for a cluster of `nodes` members.
 
     Raises:
         UsageError: If the profile is unknown or the scale not above 0.
     """
-    settings = profile_settings(profile, scale)
-    defaults = SwimConfig(name="")
-
-    def value(field: str) -> float:
-        found = settings.get(field, getattr(defaults, field))
-        assert isinstance(found, int | float)
-        return float(found)
-
-    probe_interval = value("probe_interval")
-    suspicion_min = value("suspicion_mult") * max(1.0, math.log10(max(nodes, 1))) * probe_interval
-    fanout = max(value("gossip_nodes"), 1.0)
+    swim = gossip_settings(profile, scale, overrides)
+    reconnect = serf_settings(overrides, SerfConfig(swim=swim)).reconnect_interval
+    suspicion_min = swim.suspicion_mult * max(1.0, math.log10(max(nodes, 1))) * swim.probe_interval
+    fanout = max(swim.gossip_nodes, 1)
     rounds = math.log(nodes, 1 + fanout) + math.log(nodes) / fanout + SPREAD_ROUNDS_EXTRA
     return ConvergenceBound(
-        probing=PROBE_ROUNDS * probe_interval,
-        suspicion_max=value("suspicion_max_timeout_mult") * suspicion_min,
-        spread=value("gossip_interval") * math.ceil(rounds),
-        push_pull=value("push_pull_interval") * push_pull_scale(nodes),
-        reconnect=SerfConfig(swim=defaults).reconnect_interval,
+        probing=PROBE_ROUNDS * swim.probe_interval,
+        suspicion_max=swim.suspicion_max_timeout_mult * suspicion_min,
+        spread=swim.gossip_interval * math.ceil(rounds),
+        push_pull=swim.push_pull_interval * push_pull_scale(nodes),
+        reconnect=reconnect,
     )
 
 

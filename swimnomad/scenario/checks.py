@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -21,7 +21,7 @@ from swimnomad.scenario.model import (
     NoArgs,
     StatusArgs,
 )
-from swimnomad.scenario.targets import matching
+from swimnomad.scenario.targets import Names, matching
 from swimnomad.scenario.units import show_seconds
 
 EXAMPLES_SHOWN_MAX = 3
@@ -31,12 +31,14 @@ class Judgement(Value, frozen=True):
     """What a check says at one moment.
 
     `since`: from when on it has held, if that is known better than now. `broken`: when it first
-    did not hold since the check began, for `always`.
+    did not hold since the check began, for `always`. `looked`: whether there was anything to look
+    at; a check that never had anything fails, whatever it says.
     """
 
     holds: bool
     since: float | None = None
     broken: float | None = None
+    looked: bool = True
 
 
 class Scene(Value, frozen=True):
@@ -87,7 +89,8 @@ class Converged:
         """The time it took, or the first views that differ; and the computed bound."""
         scene, watch = self._scene, self._watch
         cluster = scene.cluster
-        bound = convergence_bound(max(len(scene.facts.lives), 1), cluster.profile, cluster.scale)
+        count = max(len(scene.facts.lives), 1)
+        bound = convergence_bound(count, cluster.profile, cluster.scale, cluster.overrides)
         limit = f"computed bound {show_seconds(bound.total)}"
         if watch.holds_since is None:
             return f"{_wrong_views(watch, scene.facts)} ({limit})"
@@ -107,13 +110,14 @@ class Status:
             f"{', '.join(args.by)} sees {', '.join(args.of)} as {' or '.join(args.seen)}"
         )
 
+        of, by = Names(args.of), Names(args.by)
+
         def wanted(observer: str, subject: str) -> frozenset[str] | None:
-            # Patterns and not lists of names: nodes may yet be started.
             is_meant = (
-                observer != subject
+                subject in of
+                and observer in by
+                and observer != subject
                 and facts.lives.get(observer) == "running"
-                and any(matching(one, (subject,)) for one in args.of)
-                and any(matching(one, (observer,)) for one in args.by)
             )
             return allowed if is_meant else None
 
@@ -144,10 +148,11 @@ class Agree:
     async def judge(self) -> Judgement:
         """Ask every node."""
         found: dict[str, list[str]] = {}
-        for name in self._scene.facts.running:
+        running = self._scene.facts.running
+        for name in running:
             found.setdefault(await self._scene.backend.checksum(name), []).append(name)
         self._found = found
-        return Judgement(len(found) <= 1)
+        return Judgement(len(found) <= 1, looked=len(running) > 1)
 
     def measured(self) -> str:
         """How many checksums there are, and who has which."""
@@ -202,14 +207,16 @@ class FalsePositives:
     is_costly = False
 
     def __init__(self, args: LimitArgs, scene: Scene) -> None:
-        self._max = args.max
+        self._max, self._scene = args.max, scene
         self._all = scene.facts.false_positives
         self._before = len(self._all)
         self.expected = f"at most {args.max} false reports of a failure"
 
     async def judge(self) -> Judgement:
         """Count."""
-        return Judgement(len(self._all) - self._before <= self._max)
+        scene = self._scene
+        looked = scene.backend.now > scene.start and len(scene.facts.running) > 1
+        return Judgement(len(self._all) - self._before <= self._max, looked=looked)
 
     def measured(self) -> str:
         """The number and the first of them."""
@@ -271,11 +278,11 @@ class Load:
         usage = await scene.backend.usage()
         elapsed = scene.backend.now - scene.start
         if not usage or elapsed <= 0:
-            return Judgement(False)
-        before, zero = scene.usage or {}, Usage(0, 0)
-        messages = max(u.messages - before.get(n, zero).messages for n, u in usage.items())
-        sent = max(u.bytes - before.get(n, zero).bytes for n, u in usage.items())
-        self._rates = (messages / elapsed, sent / elapsed)
+            return Judgement(False, looked=False)
+        before = scene.usage or {}
+        messages = [_since(u.messages, b.messages) for u, b in _paired(usage, before)]
+        sent = [_since(u.bytes, b.bytes) for u, b in _paired(usage, before)]
+        self._rates = (max(messages) / elapsed, max(sent) / elapsed)
         limits = (self._args.messages_per_second, self._args.bytes_per_second)
         pairs = zip(self._rates, limits, strict=True)
         return Judgement(all(limit is None or rate <= limit for rate, limit in pairs))
@@ -284,7 +291,20 @@ class Load:
         """The busiest node's rates."""
         if self._rates is None:
             return "nothing measured"
-        return f"{self._rates[0]:.1f} messages/s, {self._rates[1]:.0f} bytes/s"
+        messages = f"{self._rates[0]:.1f} messages/s, " if self._rates[0] else ""
+        return f"{messages}{self._rates[1]:.0f} bytes/s"
+
+
+def _paired(
+    usage: Mapping[str, Usage], before: Mapping[str, Usage]
+) -> Iterator[tuple[Usage, Usage]]:
+    return ((one, before.get(name, Usage(0, 0))) for name, one in usage.items())
+
+
+def _since(now: int | None, before: int | None) -> int:
+    """What was added to a number; one that has fallen began anew, with its process."""
+    now, before = now or 0, before or 0
+    return now - before if now >= before else now
 
 
 class Delivered:
@@ -328,12 +348,13 @@ class NoErrors:
     expected = "no errors"
 
     def __init__(self, args: NoArgs, scene: Scene) -> None:
-        self._facts = scene.facts
+        self._scene, self._facts = scene, scene.facts
         self._before = scene.facts.error_count
 
     async def judge(self) -> Judgement:
         """Count."""
-        return Judgement(self._facts.error_count == self._before)
+        looked = self._scene.backend.now > self._scene.start and bool(self._facts.running)
+        return Judgement(self._facts.error_count == self._before, looked=looked)
 
     def measured(self) -> str:
         """The number and the first of them."""
@@ -359,7 +380,8 @@ class HealthScore:
         self._scores = {
             name: await backend.health_score(name) for name in self._scene.facts.running
         }
-        return Judgement(max(self._scores.values(), default=0) <= self._max)
+        worst = max(self._scores.values(), default=0)
+        return Judgement(worst <= self._max, looked=bool(self._scores))
 
     def measured(self) -> str:
         """The worst score, or who is above the limit."""
@@ -369,7 +391,10 @@ class HealthScore:
 
 def _judge_watch(watch: PairWatch) -> Judgement:
     return Judgement(
-        watch.holds_since is not None, since=watch.holds_since, broken=watch.first_wrong
+        watch.holds_since is not None,
+        since=watch.holds_since,
+        broken=watch.first_wrong,
+        looked=watch.pairs > 0,
     )
 
 

@@ -13,7 +13,8 @@ Loss, latency and other bad weather excuse nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Literal
 
 from swimnomad.names import Value
@@ -49,11 +50,17 @@ Allowed = Callable[[str, str], Container[str] | None]
 
 
 class PairWatch:
-    """Counts the views that are not as they should be; costs one comparison a report."""
+    """Counts the views that are not as they should be.
+
+    A report costs one comparison. A node whose life changes costs one for each pair it is part of,
+    and not one for each pair there is: a thousand nodes make a million pairs.
+    """
 
     def __init__(self, facts: Facts, allowed: Allowed, now: float) -> None:
         self._facts = facts
         self._allowed = allowed
+        self.pairs = 0
+        """Pairs that matter at present; with none there is nothing to look at."""
         self.wrong = 0
         self.holds_since: float | None = now
         """Since when no view is wrong; None while one is."""
@@ -61,9 +68,23 @@ class PairWatch:
         self.recount(now)
 
     def recount(self, now: float) -> None:
-        """Count anew: what should be seen has changed."""
-        facts = self._facts
-        self._set(now, sum(1 for _ in self.differences(facts.lives)))
+        """Count all pairs anew."""
+        self.pairs = self.wrong = 0
+        self.add_pairs(now, self._count(self._facts.lives, self._facts.lives))
+
+    def count_pairs_of(self, names: Mapping[str, object]) -> tuple[int, int]:
+        """How many pairs with one of these nodes matter, and how many of those are wrong."""
+        others = {name: None for name in self._facts.lives if name not in names}
+        pairs, wrong = self._count(names, self._facts.lives)
+        pairs_back, wrong_back = self._count(others, names)
+        return pairs + pairs_back, wrong + wrong_back
+
+    def add_pairs(
+        self, now: float, after: tuple[int, int], before: tuple[int, int] = (0, 0)
+    ) -> None:
+        """Some pairs counted `before` and count `after`."""
+        self.pairs += after[0] - before[0]
+        self._set(now, self.wrong + after[1] - before[1])
 
     def observe(self, report: Report, before: str) -> None:
         """A view changed."""
@@ -72,7 +93,7 @@ class PairWatch:
             was_wrong, is_wrong = before not in allowed, report.seen not in allowed
             self._set(report.time, self.wrong + is_wrong - was_wrong)
 
-    def differences(self, names: Iterable[str]) -> Iterable[tuple[str, str, str]]:
+    def differences(self, names: Iterable[str]) -> Iterator[tuple[str, str, str]]:
         """Observer, subject and view of every pair that is wrong."""
         facts = self._facts
         for observer in names:
@@ -81,6 +102,20 @@ class PairWatch:
                 allowed = self._allowed(observer, subject)
                 if allowed is not None and (seen := views.get(subject, "none")) not in allowed:
                     yield observer, subject, seen
+
+    def _count(self, observers: Iterable[str], subjects: Iterable[str]) -> tuple[int, int]:
+        facts, allow = self._facts, self._allowed
+        pairs = wrong = 0
+        for observer in observers:
+            if observer not in facts.lives:
+                continue
+            views = facts.views.get(observer, {})
+            for subject in subjects:
+                allowed = allow(observer, subject)
+                if allowed is not None:
+                    pairs += 1
+                    wrong += views.get(subject, "none") not in allowed
+        return pairs, wrong
 
     def _set(self, now: float, wrong: int) -> None:
         self.wrong = wrong
@@ -126,6 +161,7 @@ class Facts:
 
     def set_lives(self, now: float, lives: Mapping[str, Life]) -> None:
         """Note what has become of some nodes, at the moment it is done to them."""
+        counted = [watch.count_pairs_of(lives) for watch in self.watches]
         for name, life in lives.items():
             before = self.lives.get(name, "absent")
             if life == "killed":
@@ -138,6 +174,15 @@ class Facts:
             if life == "running" and before != "absent":
                 self.calm(now, (name,))
             self.lives[name] = life
+        for watch, before_it in zip(self.watches, counted, strict=True):
+            watch.add_pairs(now, watch.count_pairs_of(lives), before_it)
+
+    def all_see_all(self, now: float) -> None:
+        """The running nodes begin with views that are true."""
+        running = self.running
+        for observer in running:
+            self.views[observer] = dict.fromkeys(running, "alive")
+            del self.views[observer][observer]
         for watch in self.watches:
             watch.recount(now)
 
@@ -184,6 +229,15 @@ class Facts:
         watch = PairWatch(self, allowed, now)
         self.watches.append(watch)
         return watch
+
+    @contextmanager
+    def briefly(self) -> Iterator[None]:
+        """What begins to watch or listen in the block does so no longer than the block."""
+        watches, listeners = len(self.watches), len(self.listeners)
+        try:
+            yield
+        finally:
+            del self.watches[watches:], self.listeners[listeners:]
 
     def _on_failed(self, report: Report) -> None:
         subject, observer = report.subject, report.observer

@@ -8,9 +8,10 @@ machine's clock.
 from __future__ import annotations
 
 import random
+import socket  # noqa: TID251 - junk comes from a real socket
 import time  # noqa: TID251 - real agents live in real time
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,8 +25,10 @@ from swimnomad.faults import LinkFault, fault_to_json
 from swimnomad.live.cluster import ClusterSpec as LocalSpec
 from swimnomad.live.cluster import LocalCluster
 from swimnomad.live.nurseries import plain_nursery
+from swimnomad.names import Address
 from swimnomad.scenario.backend import Usage
 from swimnomad.scenario.facts import Facts, Seen
+from swimnomad.scenario.junk import junk
 from swimnomad.scenario.model import ClusterSpec, NetworkSpec, Scenario
 from swimnomad.scenario.result import Result
 from swimnomad.scenario.runner import Runner
@@ -33,7 +36,8 @@ from swimnomad.scenario.runner import Runner
 HTTP_TIMEOUT = 10.0
 WATCH_TIMEOUT = 10.0
 """Seconds until a new agent must have answered the request for its events."""
-LEAVE_TIMEOUT_EXTRA = 10.0
+JUNK_PAUSE = 0.005
+"""Seconds between two handfuls of junk."""
 _SEEN_BY_EVENT: dict[str, Seen] = {
     "member-joined": "alive",
     "member-left": "left",
@@ -96,9 +100,10 @@ class LiveBackend:
     async def open(self, cluster: ClusterSpec, network: NetworkSpec) -> None:
         """Start every agent, wait until all see each other, and watch them."""
         flags: tuple[str, ...] = ()
-        if cluster.scale != 1.0:
+        if cluster.scale != 1.0 or cluster.compat != "safe":
             config = self._directory / "gossip.json"
-            config.write_bytes(msgspec.json.encode({"gossip": {"scale": cluster.scale}}))
+            gossip = {"scale": cluster.scale, "compat": cluster.compat}
+            config.write_bytes(msgspec.json.encode({"gossip": gossip}))
             flags = ("--config", str(config))
         names = list(cluster.node_regions)
         # A network of its own on loopback, so that a cluster of the user's may run beside it.
@@ -186,6 +191,21 @@ class LiveBackend:
         """Refused by the loader."""
         raise UsageError("event is not possible on live")
 
+    async def start_twin(self, name: str, join: Sequence[str]) -> None:
+        """Refused by the loader."""
+        raise UsageError("conflict is not possible on live")
+
+    async def kill_twin(self, name: str) -> None:
+        """Refused by the loader."""
+        raise UsageError("conflict is not possible on live")
+
+    async def flood(
+        self, name: str, rate: int, size: int, duration: float, rng: random.Random
+    ) -> None:
+        """Send junk from a socket of this process."""
+        place = self._up.nodes[self._agents[name]].place.serf
+        self._nursery.start_soon(send_junk, place, rate, size, duration, rng)
+
     async def set_fault(self, name: str, fault_name: str, fault: LinkFault) -> None:
         """Put a fault into the agent's shim."""
         path = f"/v1/swimnomad/faults/{fault_name}"
@@ -209,8 +229,17 @@ class LiveBackend:
         gossip = await self._request("GET", name, "/v1/swimnomad/gossip")
         return int(gossip["HealthScore"])
 
-    async def usage(self) -> dict[str, Usage] | None:
-        """Not known here: what a killed agent had sent is lost with it."""
+    async def usage(self) -> dict[str, Usage]:
+        """Bytes that running agents have sent since they were started; they count no messages."""
+        found: dict[str, Usage] = {}
+        for name in self._facts.running:
+            counters = (await self._request("GET", name, "/v1/swimnomad/gossip"))["Counters"]
+            sent = counters.get("udp.sent", 0) + counters.get("tcp.sent", 0)
+            found[name] = Usage(None, int(sent))
+        return found
+
+    async def total_usage(self) -> Usage | None:
+        """Not known: what a killed agent had sent is lost with it."""
         return None
 
     def journal_sha256(self) -> str | None:
@@ -292,6 +321,24 @@ class LiveBackend:
         subject = self._members.get(event["node"])
         if seen and subject:
             self._facts.saw(event["time"] - self._zero, observer, subject, seen)
+
+
+async def send_junk(to: Address, rate: int, size: int, duration: float, rng: random.Random) -> None:
+    """Send `rate` datagrams of `size` bytes a second for `duration` seconds, as fast as it goes.
+
+    What the system does not take at once is lost, as in a full network.
+    """
+    family = socket.AF_INET6 if ":" in to.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sender:
+        sender.setblocking(False)
+        start = trio.current_time()
+        sent = 0
+        while (elapsed := trio.current_time() - start) < duration:
+            for _ in range(int(elapsed * rate) - sent):
+                sent += 1
+                with suppress(OSError):
+                    sender.sendto(junk(rng, size), to)
+            await trio.sleep(JUNK_PAUSE)
 
 
 class _Opened:

@@ -17,6 +17,7 @@ from swimnomad.errors import ConfigError
 from swimnomad.names import Value
 from swimnomad.scenario.composing import TEXT_BYTES_MAX, compose
 from swimnomad.scenario.model import (
+    STEP_TIMEOUT,
     ClusterSpec,
     Condition,
     Expectation,
@@ -43,8 +44,6 @@ from swimnomad.scenario.vocabulary import (
 )
 
 T = TypeVar("T")
-STEP_TIMEOUT = 300.0
-"""Seconds that a step waits for its condition unless told otherwise."""
 
 
 def load_scenario(path: Path, on: str = "sim") -> Scenario:

@@ -15,31 +15,53 @@ import msgspec
 
 from swimnomad.faults import Latency
 from swimnomad.names import Value
-from swimnomad.scenario.reading import Duration, Share
+from swimnomad.scenario.quantities import Duration, Nodes, Settings, Share
 from swimnomad.sim.cluster import node_names
 
 Targets = tuple[str, ...]
+STEP_TIMEOUT = 300.0
+"""Seconds that a step waits for its condition unless told otherwise."""
 
 
 class ClusterSpec(Value, frozen=True):
-    """The nodes that run when the scenario begins: a number, or regions with their sizes."""
+    """The nodes that run when the scenario begins, and what they are told."""
 
-    nodes: int = 5
-    regions: dict[str, int] = msgspec.field(default_factory=dict)
-    """Region to size; if given, it replaces `nodes`."""
+    nodes: Nodes = 5
+    """How many, or their names."""
+    regions: dict[str, Nodes] = msgspec.field(default_factory=dict)
+    """Region to its nodes; if given, it replaces `nodes`."""
     profile: Literal["lan", "wan", "local", "nomad", "paper"] = "local"
     scale: float = 1.0
     """Factor on every duration of the profile."""
+    compat: Literal["safe", "upstream"] = "safe"
+    """Whether nodes follow the safe rules or those of real memberlist and Serf."""
+    overrides: Settings = msgspec.field(default_factory=dict)
+    """Settings that differ from the profile; they are not scaled."""
+    start: Literal["empty", "converged"] = "empty"
+    """`empty`: nodes boot alone and join. `converged`: everybody knows everybody."""
+
+    @property
+    def groups(self) -> dict[str, int | tuple[str, ...]]:
+        """Region to its nodes."""
+        return self.regions or {"global": self.nodes}
 
     @property
     def sizes(self) -> dict[str, int]:
         """Region to number of nodes."""
-        return self.regions or {"global": self.nodes}
+        return {
+            region: nodes if isinstance(nodes, int) else len(nodes)
+            for region, nodes in self.groups.items()
+        }
 
     @property
     def node_regions(self) -> dict[str, str]:
         """Short name of every node to its region, in order of boot."""
-        return node_names(self.sizes)
+        numbered = node_names(self.sizes)
+        found: dict[str, str] = {}
+        for region, nodes in self.groups.items():
+            names = [name for name, its in numbered.items() if its == region]
+            found.update(dict.fromkeys(names if isinstance(nodes, int) else nodes, region))
+        return found
 
 
 class LinkSpec(Value, frozen=True):
@@ -180,6 +202,46 @@ class BlockArgs(LinkArgs, frozen=True):
     transport: Literal["udp", "tcp", "both"] = "both"
 
 
+class ChurnArgs(Value, frozen=True, rename={"lasting": "for"}):
+    """Let nodes come and go while the scenario goes on.
+
+    Every `every` seconds, for `lasting` seconds, one running node of `target` drawn at random is
+    killed, leaves or is paused, and is back after `down` seconds. The last one that runs is spared.
+    """
+
+    SHORT: ClassVar[str] = "target"
+    target: Targets = ("*",)
+    every: Duration = 10.0
+    down: Duration = 10.0
+    lasting: Duration = 60.0
+    how: Literal["kill", "leave", "pause"] = "kill"
+    data: Literal["same", "empty"] = "same"
+
+
+class ConflictArgs(Value, frozen=True, rename={"lasting": "for"}):
+    """Boot a second node with the name of one that is there, elsewhere; it joins.
+
+    It runs for `lasting` seconds, or to the end of the run.
+    """
+
+    SHORT: ClassVar[str] = "target"
+    target: Targets
+    lasting: Duration | None = None
+
+
+class FloodArgs(Value, frozen=True, rename={"lasting": "for"}):
+    """Send junk datagrams to nodes from outside: `rate` a second to each, of `size` bytes.
+
+    The scenario goes on meanwhile.
+    """
+
+    SHORT: ClassVar[str] = "target"
+    target: Targets
+    rate: int = 1000
+    size: int = 512
+    lasting: Duration = 10.0
+
+
 class TagsArgs(Value, frozen=True):
     """Set and remove tags of nodes."""
 
@@ -273,7 +335,7 @@ class Step(Value, frozen=True):
     args: Value
     at: float | None = None
     after: float | Condition | None = None
-    timeout: float = 300.0
+    timeout: float = STEP_TIMEOUT
     id: str = ""
 
 

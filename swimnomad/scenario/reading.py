@@ -12,6 +12,7 @@ What YAML calls a boolean or a date means nothing here: text stays text until a 
 
 from __future__ import annotations
 
+import difflib
 import types
 import typing
 from collections.abc import Callable
@@ -23,12 +24,8 @@ import yaml
 from swimnomad.errors import ConfigError, UsageError
 from swimnomad.faults import Latency
 from swimnomad.names import Value
+from swimnomad.scenario.settings import SETTING_KINDS
 from swimnomad.scenario.units import parse_duration, parse_share
-
-Duration = Annotated[float, "duration"]
-"""Seconds, written with a unit."""
-Share = Annotated[float, "share"]
-"""A probability, written as a number or with a per cent sign."""
 
 _Node = yaml.Node
 LATENCIES: dict[str, tuple[str, str]] = {
@@ -92,7 +89,7 @@ class Reader:
         self._note(node, key)
         origin = typing.get_origin(kind)
         if origin is Annotated:
-            return self.quantity(node, key, _QUANTITIES[typing.get_args(kind)[1]])
+            return self._annotated(node, key, typing.get_args(kind)[1])
         if origin in (typing.Union, types.UnionType):
             options = [one for one in typing.get_args(kind) if one is not type(None)]
             assert len(options) == 1, f"{kind} is not a type of the model"
@@ -112,6 +109,27 @@ class Reader:
         if isinstance(kind, type) and issubclass(kind, Value):
             return self.struct(node, kind, key)
         return self.quantity(node, key, _SCALARS[kind])
+
+    def _annotated(self, node: _Node, key: str, marker: str) -> object:
+        if marker == "nodes":
+            if isinstance(node, yaml.ScalarNode):
+                return self.quantity(node, key, _parse_int)
+            return self.read(node, tuple[str, ...], key)
+        if marker == "settings":
+            return {
+                name: self._setting(value, name, f"{key}.{name}")
+                for name, value in self.pairs(node, key).items()
+            }
+        return self.quantity(node, key, _QUANTITIES[marker])
+
+    def _setting(self, node: _Node, name: str, key: str) -> object:
+        if name not in SETTING_KINDS:
+            close = difflib.get_close_matches(name, SETTING_KINDS, 3)
+            hint = f" (close: {', '.join(close)})" if close else ""
+            allowed = ", ".join(SETTING_KINDS)
+            self.fail(node, key, f"unknown setting{hint}; allowed are {allowed}")
+        value: object = self.read(node, SETTING_KINDS[name], key)
+        return value
 
     def struct(self, node: _Node, kind: type[Value], key: str) -> Any:  # noqa: ANN401 - a `kind`
         """The mapping at a node, or what its short form stands for, as a struct."""
@@ -191,7 +209,9 @@ class Reader:
 
 def is_empty(node: _Node) -> bool:
     """Whether nothing stands at a node: `heal:` or `{converged}`."""
-    return isinstance(node, yaml.ScalarNode) and node.style is None and node.value in ("", "~")
+    return (
+        isinstance(node, yaml.ScalarNode) and node.style is None and node.value in ("", "~", "null")
+    )
 
 
 def show(node: _Node) -> str:

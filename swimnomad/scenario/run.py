@@ -79,5 +79,7 @@ def run_scenario(
 def _excuse_grace(scenario: Scenario) -> float:
     """How long after a disturbance a verdict from before it may still arrive."""
     cluster = scenario.cluster
-    bound = convergence_bound(sum(cluster.sizes.values()), cluster.profile, cluster.scale)
+    bound = convergence_bound(
+        sum(cluster.sizes.values()), cluster.profile, cluster.scale, cluster.overrides
+    )
     return bound.suspicion_max + bound.spread

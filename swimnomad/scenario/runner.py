@@ -14,9 +14,10 @@ import msgspec
 
 from swimnomad.errors import OperationError, UsageError
 from swimnomad.scenario.actions import Actions
+from swimnomad.scenario.agenda import Agenda
 from swimnomad.scenario.backend import Backend
 from swimnomad.scenario.bounds import convergence_bound
-from swimnomad.scenario.checks import CHECK_CLASSES, Check, Scene
+from swimnomad.scenario.checks import CHECK_CLASSES, Check, Judgement, Scene
 from swimnomad.scenario.facts import Facts
 from swimnomad.scenario.model import Condition, Expectation, RepeatArgs, Scenario, Step
 from swimnomad.scenario.result import CheckResult, Result, detection_of
@@ -42,6 +43,8 @@ class Pending:
         self.start = 0.0
         self.deadline = math.inf
         self.judged_at = -math.inf
+        self.has_looked = False
+        """Whether the check ever had anything to look at."""
         self.result: CheckResult | None = None
 
     @property
@@ -55,12 +58,21 @@ class Pending:
         """When it is decided at the latest; infinity if only the end of the run decides it."""
         return self.deadline if self.expectation.at is None else self.expectation.at
 
+    async def judge(self) -> Judgement:
+        """What the check says now."""
+        assert self.check is not None
+        judgement = await self.check.judge()
+        self.has_looked = self.has_looked or judgement.looked
+        return judgement
+
     def decide(self, passed: bool, when: str) -> None:
-        """Note the outcome."""
+        """Note the outcome; a check that never had anything to look at has failed."""
         check = self.check
         assert check is not None
+        measured = check.measured() if self.has_looked else "there was nothing to look at"
+        passed = passed and self.has_looked
         expected = f"{check.expected}, {when}"
-        self.result = CheckResult(self.expectation.word, passed, expected, check.measured())
+        self.result = CheckResult(self.expectation.word, passed, expected, measured)
 
 
 class Runner:
@@ -72,7 +84,8 @@ class Runner:
         self._facts = facts
         self._seed = seed
         rng = random.Random(f"{seed}/scenario")
-        self._actions = Actions(backend, facts, scenario.cluster, rng)
+        self._agenda = Agenda()
+        self._actions = Actions(backend, facts, self._agenda, rng)
         self._pending = [Pending(one) for one in scenario.expect]
         self._failures: list[CheckResult] = []
 
@@ -93,6 +106,9 @@ class Runner:
             try:
                 for number, step in enumerate(scenario.steps, 1):
                     await self._do(step, f"step {number}", str(number))
+                await self._wait_until(scenario.duration)
+                while self._agenda.next_time < math.inf:
+                    await self._wait_until(self._agenda.next_time)
             except StepFailed:
                 pass  # noted among the failures; what was expected is still judged
             await self._finish()
@@ -138,13 +154,14 @@ class Runner:
                     await self._wait_until(step.at)
             case Condition(word=word, args=args):
                 limit = self._backend.now + step.timeout
-                check = CHECK_CLASSES[word](args, self._scene(self._backend.now))
-                while not (await check.judge()).holds:
-                    if self._backend.now >= limit - EPSILON:
-                        wanted = f"after {word}, within {show_seconds(step.timeout)}"
-                        self._fail_step(label, wanted, check.measured())
-                    pause = COSTLY_POLL if check.is_costly else POLL
-                    await self._wait_until(min(limit, self._backend.now + pause))
+                with self._facts.briefly():
+                    check = CHECK_CLASSES[word](args, self._scene(self._backend.now))
+                    while not (await check.judge()).holds:
+                        if self._backend.now >= limit - EPSILON:
+                            wanted = f"after {word}, within {show_seconds(step.timeout)}"
+                            self._fail_step(label, wanted, check.measured())
+                        pause = COSTLY_POLL if check.is_costly else POLL
+                        await self._wait_until(min(limit, self._backend.now + pause))
             case seconds:
                 await self._wait_until(self._backend.now + seconds)
 
@@ -153,8 +170,18 @@ class Runner:
         backend = self._backend
         while backend.now < time - EPSILON:
             due = [p.due for p in self._pending if p.is_open and p.due > backend.now]
+            due.append(max(self._agenda.next_time, backend.now))
             await backend.wait_until(min(time, backend.now + POLL, *due))
+            await self._do_agenda()
             await self._judge_pending()
+
+    async def _do_agenda(self) -> None:
+        while action := self._agenda.take(self._backend.now + EPSILON):
+            step, act = action
+            try:
+                await act()
+            except (OperationError, UsageError) as error:
+                self._fail_step(f"step {step}", "goes on", str(error))
 
     async def _judge_pending(self) -> None:
         now = self._backend.now
@@ -164,7 +191,7 @@ class Runner:
             expectation = pending.expectation
             if expectation.at is not None:
                 if now >= expectation.at - EPSILON:
-                    judgement = await pending.check.judge()
+                    judgement = await pending.judge()
                     pending.decide(judgement.holds, f"at {show_seconds(expectation.at)}")
                 continue
             rest = min(pending.judged_at + COSTLY_POLL, pending.deadline)
@@ -174,16 +201,15 @@ class Runner:
             if expectation.within is not None:
                 await self._judge_within(pending, now)
             elif expectation.always:
-                judgement = await pending.check.judge()
+                judgement = await pending.judge()
                 if not judgement.holds or judgement.broken is not None:
                     pending.decide(False, "always")
 
     async def _judge_within(self, pending: Pending, now: float) -> None:
-        assert pending.check is not None
-        judgement = await pending.check.judge()
+        judgement = await pending.judge()
         since = now if judgement.since is None else judgement.since
         when = f"within {show_seconds(pending.deadline - pending.start)}"
-        if judgement.holds and since <= pending.deadline + EPSILON:
+        if judgement.holds and judgement.looked and since <= pending.deadline + EPSILON:
             pending.decide(True, when)
         elif now >= pending.deadline - EPSILON:
             pending.decide(False, when)
@@ -200,15 +226,14 @@ class Runner:
         if expectation.within == "bound":
             cluster = self._scenario.cluster
             count = len(self._facts.lives)
-            pending.deadline = (
-                start + convergence_bound(count, cluster.profile, cluster.scale).total
-            )
+            bound = convergence_bound(count, cluster.profile, cluster.scale, cluster.overrides)
+            pending.deadline = start + bound.total
         elif expectation.within is not None:
             pending.deadline = start + expectation.within
 
     async def _finish(self) -> None:
         """Go on until everything with a time is decided, then judge the rest."""
-        await self._wait_until(self._scenario.duration)
+        self._agenda.clear()
         while any(pending.is_open and pending.check for pending in self._pending):
             await self._wait_until(self._backend.now + POLL)
         for pending in self._pending:
@@ -218,7 +243,7 @@ class Runner:
                 word = pending.expectation.word
                 pending.result = CheckResult(word, False, "is checked", "its step was never done")
                 continue
-            judgement = await pending.check.judge()
+            judgement = await pending.judge()
             passed = judgement.holds
             if pending.expectation.always:
                 passed = passed and judgement.broken is None
@@ -233,7 +258,7 @@ class Runner:
 
     async def _result(self) -> Result:
         checks = [*self._failures, *(p.result for p in self._pending if p.result)]
-        usage = await self._backend.usage()
+        total = await self._backend.total_usage()
         facts = self._facts
         return Result(
             scenario=self._scenario.name,
@@ -247,6 +272,6 @@ class Runner:
             journal_sha256=self._backend.journal_sha256(),
             detection=detection_of(facts.detections),
             false_positives=len(facts.false_positives),
-            messages=sum(one.messages for one in usage.values()) if usage is not None else None,
-            bytes=sum(one.bytes for one in usage.values()) if usage is not None else None,
+            messages=total.messages if total is not None else None,
+            bytes=total.bytes if total is not None else None,
         )

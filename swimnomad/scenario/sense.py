@@ -6,21 +6,29 @@ these into lines. The rules follow the file: what an earlier step named may be m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
+from swimnomad.errors import UsageError
 from swimnomad.names import Value
+from swimnomad.scenario.complaint import Complaint, Complaints
 from swimnomad.scenario.model import (
+    STEP_TIMEOUT,
+    ChurnArgs,
     ClusterSpec,
     Condition,
     Expectation,
+    FloodArgs,
     HealArgs,
     NetworkSpec,
+    PartitionArgs,
     RepeatArgs,
     Scenario,
     StartArgs,
     Step,
 )
+from swimnomad.scenario.settings import gossip_settings, serf_settings
 from swimnomad.scenario.targets import is_random, matching
+from swimnomad.scenario.vacuity import vacuous
 from swimnomad.scenario.vocabulary import (
     CHECKS,
     CONDITIONS,
@@ -29,24 +37,18 @@ from swimnomad.scenario.vocabulary import (
     why_not_args,
     why_not_on,
 )
+from swimnomad.serf.config import SerfConfig
 
 NODES_MAX = 10_000
 TIMES_MAX = 10_000
 TARGET_FIELDS = ("target", "peers", "side", "against", "to", "by", "of")
 """Fields of arguments that name nodes."""
-NO_NAME = "*?[ /."
+NO_NAME = "*?[ /.+"
 """Characters that a name of a node or region may not have: globs, and what addresses need."""
+NAME_ALLOWED = "a name: letters, digits and hyphens"
 NAMES_SHOWN_MAX = 8
-
-
-class Complaint(Value, frozen=True):
-    """What is wrong with a value: its dotted name (`steps[2].kill.target`), found and allowed."""
-
-    key: str
-    text: str
-
-
-Complaints = Iterator[Complaint]
+FLOOD_RATE_MAX = 100_000
+DATAGRAM_BYTES_MAX = 65_507
 
 
 def complaints(scenario: Scenario, on: str) -> Complaints:
@@ -86,10 +88,35 @@ class _Survey:
             yield Complaint("cluster.scale", text)
         if cluster.regions and self._on != "sim":
             yield Complaint("cluster.regions", f"not possible on {self._on}; use nodes")
+        if cluster.overrides and self._on != "sim":
+            yield Complaint("cluster.overrides", f"not possible on {self._on}")
         for region in cluster.regions:
             if not _is_name(region):
                 yield Complaint(f"cluster.regions.{region}", "not a name for a region")
+        yield from self._node_names(cluster)
+        yield from self._settings(cluster)
         self._names = dict(cluster.node_regions)
+
+    def _node_names(self, cluster: ClusterSpec) -> Complaints:
+        seen: dict[str, str] = {}
+        for region, nodes in cluster.groups.items():
+            key = f"cluster.regions.{region}" if cluster.regions else "cluster.nodes"
+            for name in () if isinstance(nodes, int) else nodes:
+                if not _is_name(name):
+                    yield Complaint(key, f"found {name!r}; allowed is {NAME_ALLOWED}")
+                if name in seen:
+                    yield Complaint(key, f"found {name!r} twice; a name is allowed once")
+                seen[name] = region
+        if len(cluster.node_regions) != sum(cluster.sizes.values()):
+            yield Complaint("cluster.regions", "found a name that a numbered node has, too")
+
+    def _settings(self, cluster: ClusterSpec) -> Complaints:
+        """Whether nodes would start with these settings."""
+        try:
+            swim = gossip_settings(cluster.profile, cluster.scale, cluster.overrides)
+            serf_settings(cluster.overrides, SerfConfig(swim=swim)).validate()
+        except UsageError as error:
+            yield Complaint("cluster.overrides", str(error))
 
     def _network(self, network: NetworkSpec) -> Complaints:
         if self._on != "sim" and network != NetworkSpec():
@@ -115,6 +142,8 @@ class _Survey:
             self._last_at = step.at
         if isinstance(step.after, Condition):
             yield from self._condition(step.after, f"{key}.after")
+        elif step.timeout != STEP_TIMEOUT:
+            yield Complaint(f"{key}.timeout", "allowed only with a condition to wait for (after)")
         yield from self._word(step, f"{key}.{step.word}")
         if step.id:
             if step.id in self._steps_by_id:
@@ -126,16 +155,19 @@ class _Survey:
         if reason := why_not_on(step.word, STEPS, self._on) or why_not_args(step.args, self._on):
             yield Complaint(key, reason)
         match step.args:
-            case RepeatArgs(times=times, steps=steps):
+            case RepeatArgs(times=times):
                 if not 1 <= times <= TIMES_MAX:
                     yield Complaint(f"{key}.times", f"found {times}; allowed are 1 to {TIMES_MAX}")
-                for place, inner in enumerate(steps):
-                    yield from self._step(inner, f"{key}.steps[{place}]", is_repeated=True)
+                yield from self._repeated(step.args, key)
                 return
             case StartArgs():
                 yield from self._started(step.args, key)
             case HealArgs(step=healed):
                 yield from self._healed(healed, key)
+            case PartitionArgs():
+                yield from self._cut(step.args, key)
+            case ChurnArgs() | FloodArgs():
+                yield from _amounts(step.args, key)
             case _:
                 pass
         yield from self._targets(step.args, key)
@@ -151,12 +183,34 @@ class _Survey:
     def _started(self, args: StartArgs, key: str) -> Complaints:
         for name in args.target:
             if not _is_name(name):
-                text = f"found {name!r}; allowed is a name: letters, digits and hyphens"
-                yield Complaint(key, text)
+                yield Complaint(key, f"found {name!r}; allowed is {NAME_ALLOWED}")
             if name in self._names:
                 text = f"found {name!r}, which is there already; use restart for a dead node"
                 yield Complaint(key, text)
             self._names[name] = args.region
+
+    def _repeated(self, args: RepeatArgs, key: str) -> Complaints:
+        length = sum(step.after for step in args.steps if isinstance(step.after, float | int))
+        if 0 < args.every < length:
+            text = f"found {args.every:g} s for a round that takes {length:g} s"
+            yield Complaint(f"{key}.every", text)
+        if not args.steps:
+            yield Complaint(f"{key}.steps", "found none; a repeat has at least one step")
+        for place, inner in enumerate(args.steps):
+            if isinstance(inner.args, StartArgs) and args.times > 1:
+                text = "a node can be started only once; use restart"
+                yield Complaint(f"{key}.steps[{place}]", text)
+            yield from self._step(inner, f"{key}.steps[{place}]", is_repeated=True)
+
+    def _cut(self, args: PartitionArgs, key: str) -> Complaints:
+        """A partition has somebody on each side, and nobody on both."""
+        side = {name for one in args.side for name in matching(one, self._names)}
+        both = [name for name in args.against if name in side]
+        if both:
+            yield Complaint(f"{key}.against", f"found {both[0]!r} on both sides")
+        against = {name for one in args.against for name in matching(one, self._names)}
+        if not any(map(is_random, args.side + args.against)) and against <= side:
+            yield Complaint(key, "found nobody on the other side")
 
     def _healed(self, healed: Sequence[str], key: str) -> Complaints:
         known = [name for name, (_, step) in self._steps_by_id.items() if step.word in LINK_STEPS]
@@ -179,7 +233,8 @@ class _Survey:
 
     def _expectation(self, expectation: Expectation, key: str) -> Complaints:
         word, of, within = expectation.word, expectation.of, expectation.within
-        if reason := why_not_on(word, CHECKS, self._on):
+        args = expectation.args
+        if reason := why_not_on(word, CHECKS, self._on) or why_not_args(args, self._on):
             yield Complaint(f"{key}.{word}", reason)
         yield from self._targets(expectation.args, f"{key}.{word}")
         if sum((expectation.always, expectation.at is not None, within is not None)) > 1:
@@ -195,6 +250,13 @@ class _Survey:
             yield Complaint(f"{key}.within", "found 'bound'; allowed only for converged")
         if word == "detected":
             yield from self._detected(expectation, key)
+        step = self._steps_by_id[of][1] if of else None
+        if step is not None and expectation.at is not None and (step.at or 0.0) > expectation.at:
+            text = f"found {expectation.at:g} s, before the step that it counts from"
+            yield Complaint(f"{key}.at", text)
+        if step is None and within is not None:
+            step = self._scenario.steps[-1]
+        yield from vacuous(expectation, step, self._scenario, self._names, key)
 
     def _detected(self, expectation: Expectation, key: str) -> Complaints:
         if expectation.within is None:
@@ -206,6 +268,20 @@ class _Survey:
             place, step = self._steps_by_id[expectation.of]
         if step.word != "kill":
             yield Complaint(key, f"found {place} ({step.word}) to count from; allowed is a kill")
+
+
+def _amounts(args: ChurnArgs | FloodArgs, key: str) -> Complaints:
+    if isinstance(args, ChurnArgs):
+        if not 0 < args.every <= args.lasting:
+            text = f"found {args.every:g} s; allowed is above 0, up to `for`, {args.lasting:g} s"
+            yield Complaint(f"{key}.every", text)
+        return
+    for field, most in (("rate", FLOOD_RATE_MAX), ("size", DATAGRAM_BYTES_MAX)):
+        found = getattr(args, field)
+        if not 1 <= found <= most:
+            yield Complaint(f"{key}.{field}", f"found {found}; allowed are 1 to {most}")
+    if not args.lasting > 0:
+        yield Complaint(f"{key}.for", f"found {args.lasting:g} s; allowed is above 0")
 
 
 def _is_name(text: str) -> bool:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from swimnomad.errors import OperationError, UsageError
 from swimnomad.faults import Latency, LinkFault
 from swimnomad.names import Operation, Value
+from swimnomad.nomad.config import GossipConfig, ServerConfig
+from swimnomad.nomad.core import NomadCore
 from swimnomad.nomad.gossip_view import membership_checksum
 from swimnomad.scenario.backend import OPERATION_TIMEOUT, Usage
 from swimnomad.scenario.facts import Facts, Seen
 from swimnomad.scenario.model import ClusterSpec, NetworkSpec
+from swimnomad.scenario.settings import TunedAgent
+from swimnomad.scenario.stranger import Stranger
 from swimnomad.serf.events import (
     MemberEvent,
     MemberFailed,
@@ -31,7 +38,6 @@ from swimnomad.sim.cluster import (
     GossipCore,
     NodeSpec,
     SimCluster,
-    nomad_core,
 )
 from swimnomad.sim.journal import Journal
 from swimnomad.sim.network import Link
@@ -48,6 +54,8 @@ _SEEN: dict[type[Event], Seen] = {
 _COMPLAINTS = (InputDropped, MessageDropped, NameConflict)
 
 
+TWIN_MARK = "+twin"
+"""Ends the name of the machine that runs a second node of a name; no node can be called so."""
 Observe = Callable[[World], None]
 """Shown the world after everything that happens in it; may raise to end the run."""
 
@@ -62,7 +70,7 @@ class SimBackend:
         facts: Facts,
         seed: int,
         journal_path: Path | None = None,
-        make_core: CoreFactory = nomad_core,
+        make_core: CoreFactory | None = None,
         *,
         observe: Observe | None = None,
         has_journal: bool = True,
@@ -71,8 +79,9 @@ class SimBackend:
         self._journal = Journal(seed, journal_path) if has_journal else None
         self._observe = observe
         self.world = World(seed, self._journal)
-        self.cluster = SimCluster(self.world, make_core)
+        self.cluster = SimCluster(self.world, make_core or self._make_core)
         self._spec = ClusterSpec()
+        self._stranger: Stranger | None = None
         self._zero = 0.0
         self._names: dict[str, str] = {}
         self.world.observers.append(self._on_event)
@@ -163,6 +172,29 @@ class SimBackend:
         """Broadcast a user event."""
         self._finish([name], lambda operation: SendUserEvent(operation, event, payload), "event")
 
+    async def start_twin(self, name: str, join: Sequence[str]) -> None:
+        """Boot another node of the same name at another address."""
+        spec = self.cluster.specs[name]
+        twin = f"{name}{TWIN_MARK}"
+        if (host := self.world.hosts.get(twin)) is None:
+            self.cluster.start(msgspec.structs.replace(spec, name=twin), join)
+        elif not host.is_running:
+            self.cluster.restart(twin, same_data=False, new_address=True, join=join)
+        else:
+            raise UsageError(f"there is a second {name} already")
+
+    async def kill_twin(self, name: str) -> None:
+        """End it at once."""
+        self.cluster.kill(f"{name}{TWIN_MARK}")
+
+    async def flood(
+        self, name: str, rate: int, size: int, duration: float, rng: random.Random
+    ) -> None:
+        """Let a stranger send junk."""
+        if self._stranger is None:
+            self._stranger = Stranger(self.world)
+        self._stranger.flood(self.cluster.host(name).address, rate, size, duration, rng)
+
     async def set_fault(self, name: str, fault_name: str, fault: LinkFault) -> None:
         """Add a fault to a node's links."""
         self.world.set_fault(name, fault_name, fault)
@@ -183,7 +215,7 @@ class SimBackend:
         """A node's local health."""
         return self._core(name).serf.swim.health_score
 
-    async def usage(self) -> dict[str, Usage] | None:
+    async def usage(self) -> dict[str, Usage]:
         """What each node has sent."""
         return {
             name: Usage(
@@ -193,9 +225,26 @@ class SimBackend:
             for name, host in self.world.hosts.items()
         }
 
+    async def total_usage(self) -> Usage | None:
+        """What all nodes have sent."""
+        usage = (await self.usage()).values()
+        return Usage(sum(one.messages or 0 for one in usage), sum(one.bytes for one in usage))
+
     def journal_sha256(self) -> str | None:
         """Hash of the run's journal."""
         return self._journal.sha256() if self._journal is not None else None
+
+    def _make_core(self, spec: NodeSpec, rng: random.Random) -> GossipCore:
+        """The stack of a Nomad server with the settings of the scenario."""
+        cluster = self._spec
+        config = TunedAgent(
+            name=spec.name.removesuffix(TWIN_MARK),
+            region=spec.region,
+            server=ServerConfig(enabled=True),
+            gossip=GossipConfig(profile=spec.profile, scale=spec.scale, compat=cluster.compat),
+            overrides=cluster.overrides,
+        )
+        return NomadCore(config, rng, node_id=f"{rng.getrandbits(128):032x}")
 
     def _core(self, name: str) -> GossipCore:
         core = self.cluster.core(name)

@@ -22,6 +22,22 @@ def matching(text: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if name == text or fnmatchcase(name, text)]
 
 
+class Names:
+    """The names that targets mean, those of nodes not there yet included. Random means nobody."""
+
+    def __init__(self, targets: Sequence[str]) -> None:
+        self._targets = tuple(targets)
+        self._known: dict[str, bool] = {}
+
+    def __contains__(self, name: str) -> bool:
+        """Whether a node is meant; remembered, for it is asked of every pair of nodes."""
+        known = self._known.get(name)
+        if known is None:
+            known = any(matching(one, (name,)) for one in self._targets)
+            self._known[name] = known
+        return known
+
+
 def resolve(
     targets: Sequence[str], names: Sequence[str], eligible: Sequence[str], rng: random.Random
 ) -> list[str]:

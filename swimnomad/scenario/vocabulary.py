@@ -54,15 +54,16 @@ STEPS: Mapping[str, Word] = MappingProxyType(
         "corrupt": Word(model.CorruptArgs),
         "block": Word(model.BlockArgs),
         "skew": Word(),
-        "churn": Word(),
+        "churn": Word(model.ChurnArgs),
         # An agent changes its tags only by being configured anew.
         "tags": Word(model.TagsArgs, SIM),
         # Nomad's HTTP API cannot fire user events.
         "event": Word(model.EventArgs, SIM),
         "query": Word(),
         "key-rotate": Word(),
-        "conflict": Word(),
-        "flood": Word(),
+        # A local cluster has no place for another agent.
+        "conflict": Word(model.ConflictArgs, SIM),
+        "flood": Word(model.FloodArgs),
         "repeat": Word(model.RepeatArgs),
     }
 )
@@ -79,7 +80,7 @@ CHECKS: Mapping[str, Word] = MappingProxyType(
         "detected": Word(model.DetectedArgs),
         "false-positives": Word(model.LimitArgs),
         "dissemination": Word(model.DisseminationArgs),
-        "load": Word(model.LoadArgs, SIM),
+        "load": Word(model.LoadArgs),
         "event-delivered": Word(model.DeliveredArgs, SIM),
         "query-answered": Word(),
         "leader": Word(),
@@ -108,8 +109,14 @@ def why_not_on(word: str, known: Mapping[str, Word], on: str) -> str:
 
 def why_not_args(args: Value, on: str) -> str:
     """Why a word cannot be used with these arguments on a backend; empty if it can."""
-    if on == "sim" or not isinstance(args, model.RestartArgs):
+    if on == "sim":
         return ""
-    if args.address == "new":
-        return f"address: new is not possible on {on}; allowed is same"
-    return "" if args.join else f"join: false is not possible on {on}: agents join by themselves"
+    match args:
+        case model.RestartArgs(address="new"):
+            return f"address: new is not possible on {on}; allowed is same"
+        case model.RestartArgs(join=False):
+            return f"join: false is not possible on {on}: agents join by themselves"
+        case model.LoadArgs(messages_per_second=limit) if limit is not None:
+            return f"messages-per-second is not possible on {on}: agents count bytes only"
+        case _:
+            return ""

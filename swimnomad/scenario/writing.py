@@ -14,9 +14,16 @@ import yaml
 
 from swimnomad.faults import Latency
 from swimnomad.names import Value
-from swimnomad.scenario.loader import STEP_TIMEOUT
-from swimnomad.scenario.model import Condition, Expectation, RepeatArgs, Scenario, Step
+from swimnomad.scenario.model import (
+    STEP_TIMEOUT,
+    Condition,
+    Expectation,
+    RepeatArgs,
+    Scenario,
+    Step,
+)
 from swimnomad.scenario.reading import LATENCIES
+from swimnomad.scenario.settings import SETTING_KINDS
 from swimnomad.scenario.units import write_duration, write_share
 from swimnomad.scenario.vocabulary import CHECKS
 
@@ -35,7 +42,7 @@ def to_yaml(scenario: Scenario, comment: str = "") -> str:
     if scenario.description:
         document["description"] = scenario.description
     cluster = scenario.cluster
-    size = {} if cluster.regions else {"nodes": cluster.nodes}
+    size = {} if cluster.regions else {"nodes": _annotated(cluster.nodes, "nodes")}
     # Said even where it is as usual: nobody should have to know the defaults of these.
     document["cluster"] = {**size, "profile": cluster.profile, **_fields(cluster)}
     if network := _fields(scenario.network):
@@ -142,10 +149,10 @@ def _fields(value: Value) -> dict[str, object]:
 
 def _written(value: Any, kind: Any) -> object:  # noqa: ANN401 - any value of the model
     if typing.get_origin(kind) is Annotated:
-        return _QUANTITIES[typing.get_args(kind)[1]](value)
+        return _annotated(value, typing.get_args(kind)[1])
     options = [one for one in typing.get_args(kind) if one is not type(None)]
     if value is None:
-        return {}
+        return None
     if isinstance(value, tuple):
         items = [_written(item, options[0]) for item in value]
         # An empty text alone would read as nothing at all.
@@ -159,6 +166,16 @@ def _written(value: Any, kind: Any) -> object:  # noqa: ANN401 - any value of th
     if len(options) == 1 and typing.get_origin(options[0]) is Annotated:
         return _written(value, options[0])
     return value
+
+
+def _annotated(value: Any, marker: str) -> object:  # noqa: ANN401 - any value of the model
+    match marker:
+        case "nodes":
+            return value if isinstance(value, int) else list(value)
+        case "settings":
+            return {name: _written(item, SETTING_KINDS[name]) for name, item in value.items()}
+        case _:
+            return _QUANTITIES[marker](value)
 
 
 def _latency(latency: Latency) -> object:

@@ -136,7 +136,7 @@ expect:
         ("steps:\n  - at: 5s\n" + EXPECT, 2, "found none; allowed is one step"),
         ("steps:\n  - kill: node-1\n    pause: node-2\n" + EXPECT, 2, "found kill, pause; allowed"),
         ("steps:\n  - kill: node-9\n" + EXPECT, 2, "steps[0].kill.target: found 'node-9'; allowed"),
-        ("steps:\n  - churn: {}\n" + EXPECT, 2, "steps[0].churn: not available yet"),
+        ("steps:\n  - query: {}\n" + EXPECT, 2, "steps[0].query: not available yet"),
         ("steps:\n  - kill:\n" + EXPECT, 2, "target is missing"),
         ("steps:\n  - loss: 150%\n" + EXPECT, 2, "found '150%'; allowed is a share"),
         ("steps:\n  - latency: {delay: {uniform: [2ms, 1ms]}}\n" + EXPECT, 2, "uniform.b must be"),
@@ -212,8 +212,13 @@ def test_a_mistake_is_named_with_file_line_and_what_is_allowed(
             "address: new is not possible on live",
         ),
         ("network: {loss: 1%}\n" + EXPECT, "not possible on live"),
-        ("cluster: {regions: {eu: 1}}\n" + EXPECT, "not possible on live"),
-        ("expect:\n  - load: {messages-per-second: 5}\n", "not possible on live"),
+        ("cluster: {regions: {eu: 2}}\n" + EXPECT, "not possible on live"),
+        (
+            "duration: 5s\nexpect:\n  - load: {messages-per-second: 5}\n",
+            "messages-per-second is not possible on live",
+        ),
+        ("cluster: {overrides: {gossip_nodes: 4}}\n" + EXPECT, "overrides: not possible on live"),
+        ("steps:\n  - conflict: node-1\n" + EXPECT, "conflict: not possible on live"),
     ],
 )
 def test_what_a_backend_cannot_do_is_refused_at_load_and_fine_on_the_simulator(

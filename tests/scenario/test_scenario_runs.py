@@ -113,6 +113,7 @@ expect:
 def test_a_step_on_a_node_in_the_wrong_state_fails_with_the_reason(lab: Lab) -> None:
     result = lab.run("""
 cluster: {nodes: 3, profile: local}
+duration: 1s
 steps:
   - kill: node-3
   - pause: node-3
@@ -194,6 +195,7 @@ expect:
 def test_a_one_way_partition_cuts_one_way(lab: Lab, tmp_path: Path) -> None:
     lab.path.write_text("""
 cluster: {nodes: 2, profile: local}
+duration: 1s
 steps:
   - partition: {side: node-1, one-way: true}
 expect:
@@ -253,9 +255,8 @@ expect:
   - event-delivered: deploy
     within: 30s
     of: sent
-  - event-delivered: other
   - no-errors:
-""") == [("event-delivered", True), ("event-delivered", False), ("no-errors", True)]
+""") == [("event-delivered", True), ("no-errors", True)]
 
 
 def test_damaged_messages_are_errors(lab: Lab) -> None:
@@ -281,7 +282,7 @@ expect:
     of: crash
   - load: {messages-per-second: 100, bytes-per-second: 1}
     of: crash
-  - health-score: 8
+  - health-score: 6
   - agree:
   - detected: {of: node-5}
     within: 60s
@@ -418,7 +419,7 @@ def test_an_observer_sees_the_world_after_everything_that_happens_and_changes_no
 
     watched = run_scenario(scenario, 3, observe=observe)
     assert seen == list(range(1, len(seen) + 1))
-    assert len(seen) > 200
+    assert len(seen) > 100
     assert watched.journal_sha256 == run_scenario(scenario, 3).journal_sha256
 
 

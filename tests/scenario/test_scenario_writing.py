@@ -69,7 +69,7 @@ def test_every_form_of_a_value_reads_back() -> None:
             "repeat",
             RepeatArgs(
                 times=2,
-                every=1e-7,
+                every=2.0000001,
                 steps=(
                     Step("pause", TargetArgs(("random 2",)), after=2.0),
                     Step(

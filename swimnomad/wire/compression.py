@@ -12,6 +12,7 @@ from swimnomad.errors import MalformedMessage
 from swimnomad.wire import estimate, lzw
 from swimnomad.wire.dialect import BYTES, U8, Field, Schema
 from swimnomad.wire.lzw import ExpandsTooFar
+from swimnomad.wire.memory import Recent
 from swimnomad.wire.messages import MessageType
 
 ALGORITHM_LZW = 0
@@ -46,12 +47,20 @@ _REPEATED_BYTES_MAX = 2048
 """Longest datagram whose compression is remembered."""
 
 _REPEATED_COUNT = 256
+
+_streams: Final[Recent[bytes]] = Recent()
+_messages: Final[Recent[bytes]] = Recent()
 _REMEMBERED_BYTES_MAX = 16_384
 
 
 def wrap(message: bytes) -> bytes:
     """A compress message around `message`, even if that makes it longer."""
-    return _wrapped(lzw.compress(message))
+    stream = _streams.recall(message)
+    if stream is None:
+        stream = lzw.compress(message)
+        _streams.remember(message, stream)
+        _messages.remember(stream, message)
+    return _wrapped(stream)
 
 
 def wrap_if_shorter(message: bytes) -> bytes:
@@ -61,9 +70,9 @@ def wrap_if_shorter(message: bytes) -> bytes:
         codes_max = _CODES_MAX[length]
         if codes_max < 1:
             return message
-        if message[0] == _PING and estimate.ping_codes_min(message) > codes_max:
-            return message
         if estimate.codes_min(message) > codes_max:
+            return message
+        if message[0] == _PING and estimate.ping_codes_min(message) > codes_max:
             return message
     return _wrap_repeated(message) if length <= _REPEATED_BYTES_MAX else _try_to_wrap(message)
 
@@ -112,6 +121,9 @@ def unwrap_untrusted(body: bytes, limit: int) -> bytes:
 
 def _decompress_untrusted(data: bytes, limit: int) -> bytes:
     """The same as `lzw.decompress_untrusted`, which remembers what is small and was just read."""
+    message = _messages.recall(data)
+    if message is not None and len(message) <= limit:
+        return message
     if len(data) > _REPEATED_BYTES_MAX or limit < _REMEMBERED_BYTES_MAX:
         return lzw.decompress_untrusted(data, limit)
     message = _decompress_repeated(data)

@@ -14,6 +14,7 @@ Source: gossip.md §9.1, §12, §13.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from swimnomad.errors import MalformedMessage, UsageError
@@ -24,6 +25,7 @@ from swimnomad.wire.compression import unwrap_untrusted, wrap
 from swimnomad.wire.dialect import BOOL, I64, Field, Schema, scan_untrusted
 from swimnomad.wire.keyring import Keyring
 from swimnomad.wire.labels import check_label_untrusted, label_bytes, label_header
+from swimnomad.wire.memory import Recent
 from swimnomad.wire.messages import (
     Ack,
     ErrorReply,
@@ -87,6 +89,11 @@ _USER_MESSAGE_HEADER: Final = Schema(
 )
 
 
+# Every node tells the same of most members, and again at its next exchange.
+_encode_record = lru_cache(maxsize=8192)(NODE_RECORD.encode)
+_push_pulls: Final[Recent[PushPull]] = Recent()
+
+
 def encode_stream(message: StreamMessage) -> bytes:
     """The bare stream form of a message, type byte first."""
     match message:
@@ -101,8 +108,10 @@ def encode_stream(message: StreamMessage) -> bytes:
         case _:
             state = message.user_state
             header = _PushPullHeader(len(message.nodes), len(state), message.is_join)
-            records = map(NODE_RECORD.encode, message.nodes)
-            return b"".join((b"\x06", _PUSH_PULL_HEADER.encode(header), *records, state))
+            records = map(_encode_record, message.nodes)
+            data = b"".join((b"\x06", _PUSH_PULL_HEADER.encode(header), *records, state))
+            _push_pulls.remember(data, message)
+            return data
 
 
 class StreamCodec:
@@ -312,6 +321,10 @@ class StreamReader:
         return (yield from body(self))
 
     def _read_push_pull(self) -> Steps:
+        if isinstance(self._buffer, bytes):
+            written = _push_pulls.recall(self._buffer)
+            if written is not None and self._is_within_limits(written):
+                return written
         header = _PUSH_PULL_HEADER.decode_untrusted((yield from self._take_object()))
         if not 0 <= header.nodes <= self._settings.nodes_max:
             raise MalformedMessage(f"{header.nodes} nodes are over the limit")
@@ -323,6 +336,14 @@ class StreamReader:
             records.append(NODE_RECORD.decode_untrusted(record))
         user_state = yield from self._take(header.user_state_bytes)
         return PushPull(header.is_join, tuple(records), user_state)
+
+    def _is_within_limits(self, message: PushPull) -> bool:
+        settings = self._settings
+        return (
+            len(message.nodes) <= settings.nodes_max
+            and len(message.user_state) <= settings.user_state_bytes_max
+            and len(self._buffer) <= settings.total_bytes_max
+        )
 
     def _read_user_message(self) -> Steps:
         header = _USER_MESSAGE_HEADER.decode_untrusted((yield from self._take_object()))

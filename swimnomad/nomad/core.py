@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from swimnomad.nomad.config import AgentConfig
 from swimnomad.nomad.filter import ServersOnly
-from swimnomad.nomad.peers import ServerTables
-from swimnomad.serf.inputs import SerfInput
+from swimnomad.nomad.peers import ServerTables, servers_of
+from swimnomad.serf.inputs import Converge, SerfInput
 from swimnomad.serf.node import SerfNode
 from swimnomad.swim.effects import Effect, Emit
 from swimnomad.wire.keyring import Keyring
@@ -44,6 +44,9 @@ class NomadCore:
 
     def handle(self, incoming: SerfInput, now: float) -> list[Effect]:
         """Apply one input at `now` (seconds, monotonic); return the effects in order."""
+        if type(incoming) is Converge:
+            self.servers.fill(servers_of(incoming.roster))
+            return self.serf.handle(incoming, now)
         effects: list[Effect] = []
         for effect in self.serf.handle(incoming, now):
             effects.append(effect)

@@ -10,12 +10,15 @@ Source: nomad-agent.md §4.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 
 from swimnomad.names import Address
 from swimnomad.nomad.tags import Server, parse_server
 from swimnomad.serf.events import Member, MemberFailed, MemberJoined, MemberLeft
+from swimnomad.serf.membership import members_of
 from swimnomad.swim.effects import Event
+from swimnomad.swim.inputs import Roster
 
 
 class ServerAdded(Event, frozen=True):
@@ -34,6 +37,17 @@ class NonServerSeen(Event, frozen=True):
     """A member without a server's tags joined the pool; it is in no table."""
 
     name: str
+
+
+@lru_cache(maxsize=4)
+def servers_of(roster: Roster) -> Mapping[str, Mapping[str, Server]]:
+    """The servers among a roster's members by region and name; the records are shared."""
+    servers: dict[str, dict[str, Server]] = {}
+    for member in members_of(roster).values():
+        server = parse_server(member)
+        if server is not None:
+            servers.setdefault(server.region, {})[server.name] = server
+    return servers
 
 
 class ServerTables:
@@ -58,6 +72,12 @@ class ServerTables:
     def regions(self) -> list[str]:
         """Regions with at least one server, sorted."""
         return sorted(self._peers)
+
+    def fill(self, servers: Mapping[str, Mapping[str, Server]]) -> None:
+        """Hold these servers, by region and name, in place of those that are here."""
+        self._peers = {region: dict(some) for region, some in servers.items()}
+        local = self._peers.get(self._region, {})
+        self._local = {server.address: server for server in local.values()}
 
     def apply(self, event: Event) -> Event | None:
         """Bring the tables up to date with an event; return what changed, None for nothing.

@@ -29,6 +29,10 @@ class SerfDelegate:
         """Intents, queries and events for a datagram, in this order of importance."""
         return self._queues.fetch(overhead, limit, len(self._table))
 
+    def has_broadcasts(self) -> bool:
+        """Whether any intent, query or event waits."""
+        return self._queues.is_waiting
+
     def local_state(self, is_join: bool) -> bytes:
         """Clocks, statuses and recent events for a push/pull, whatever its occasion."""
         return self._write_state()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from swimnomad.names import Operation, Value
 from swimnomad.swim.inputs import (
+    Converge,
     DatagramReceived,
     Join,
     JoinTarget,
     Leave,
+    LetTicksRest,
     Shutdown,
     Start,
     StreamEnded,
@@ -44,6 +46,8 @@ class SendUserEvent(Value, frozen=True):
 
 SerfInput = (
     Start
+    | Converge
+    | LetTicksRest
     | DatagramReceived
     | StreamOpened
     | StreamReceived
@@ -60,11 +64,13 @@ SerfInput = (
 """Everything `SerfNode.handle` takes."""
 
 __all__ = [
+    "Converge",
     "DatagramReceived",
     "ForceLeave",
     "Join",
     "JoinTarget",
     "Leave",
+    "LetTicksRest",
     "SendUserEvent",
     "SerfInput",
     "SetTags",

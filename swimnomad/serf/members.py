@@ -93,6 +93,12 @@ class MemberTable:
         self.version += 1
         return member
 
+    def fill(self, members: Mapping[str, Member]) -> None:
+        """Hold these members, all of them present, in place of those that are here."""
+        self._members.clear()
+        self._members.update(members)
+        self.version += 1
+
     def refresh(self, member: Member) -> Member:
         """Replace a record in which neither status nor Lamport time differ."""
         self._members[member.name] = member

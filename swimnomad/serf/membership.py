@@ -14,7 +14,8 @@ Source: serf.md §7-10, §12.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from swimnomad.serf.config import SerfConfig
@@ -33,6 +34,7 @@ from swimnomad.serf.lamport import LamportClock
 from swimnomad.serf.members import MemberTable, replace
 from swimnomad.serf.tags import tags_of_meta
 from swimnomad.swim.events import NodeView
+from swimnomad.swim.inputs import Roster
 
 ReapTimeout = Callable[[Member, float], float]
 """Application's say how long one gone member is kept, given the limit in force; in seconds."""
@@ -47,6 +49,27 @@ class Verdict(NamedTuple):
     """The intent claims that this node leaves, and it does not: contradict it."""
     prune: bool = False
     """The member must be erased: at once, or after a delay if it is still leaving."""
+
+
+JOINED_AT = 1
+"""Lamport time of all joins in a pool that began converged."""
+
+
+@lru_cache(maxsize=4)
+def members_of(roster: Roster) -> Mapping[str, Member]:
+    """The Serf members that a roster names; the records are shared by all who know them."""
+    return {
+        node.name: Member(
+            name=node.name,
+            ip=node.ip,
+            port=node.port,
+            tags=tags_of_meta(node.meta),
+            status=Status.ALIVE,
+            versions=node.versions,
+            status_ltime=JOINED_AT,
+        )
+        for node in roster.nodes
+    }
 
 
 IGNORE = Verdict()
@@ -70,6 +93,11 @@ class Membership:
         """Members pruned while the gossip layer still had them alive, by name."""
         self.departed: Member | None = None
         """The node's own last record, once it has left for so long that it was reaped."""
+
+    def converge(self, roster: Roster) -> None:
+        """Have known everybody in `roster` since long ago, and each one's join."""
+        self._clock.witness(JOINED_AT)
+        self.table.fill(members_of(roster))
 
     # -- what the gossip layer reports
 

@@ -68,9 +68,11 @@ from swimnomad.swim.events import (
     UserStateReceived,
 )
 from swimnomad.swim.inputs import (
+    Converge,
     DatagramReceived,
     Join,
     Leave,
+    LetTicksRest,
     SendUserMessage,
     Shutdown,
     Start,
@@ -225,6 +227,9 @@ class SerfNode:
                 self._on_timer(timer, now)
             case Start():
                 self._on_start(incoming, now)
+            case Converge(roster):
+                self._feed(incoming, now)
+                self._context.membership.converge(roster)
             case Join():
                 self._joins.join(incoming)
             case Leave(operation):
@@ -257,8 +262,10 @@ class SerfNode:
             for ticket in context.queues.take_finished():
                 self._departures.on_broadcast_over(ticket, now, heard=True)
             if not context.orders:
-                return
+                break
             self._feed(context.orders.popleft(), now)
+        if self.swim.is_resting and context.queues.is_waiting:
+            self._feed(LetTicksRest(True), now)  # The gossip layer looks what there is to send.
 
     def _on_start(self, start: Start, now: float) -> None:
         self._feed(start, now)

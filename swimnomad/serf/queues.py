@@ -39,6 +39,11 @@ class BroadcastQueues:
             ("event", self.events),
         )
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether any queue holds a message."""
+        return len(self.intents) > 0 or len(self.events) > 0 or len(self.queries) > 0
+
     def fetch(self, overhead: int, limit: int, members: int) -> list[bytes]:
         """Messages for a datagram with `limit` bytes left, each `overhead` longer than itself."""
         messages: list[bytes] = []

@@ -13,6 +13,7 @@ from swimnomad.nomad.core import NomadCore
 from swimnomad.serf.events import Member
 from swimnomad.serf.inputs import Join, JoinTarget
 from swimnomad.serf.node import SerfNode
+from swimnomad.sim.converged import converge
 from swimnomad.sim.host import Host
 from swimnomad.sim.world import World
 from swimnomad.swim.core import Core
@@ -107,6 +108,16 @@ class SimCluster:
             spec = NodeSpec(name, region, profile, scale)
             self.start(spec, join=(first,) if name != first else ())
             self.world.run_for(BOOT_SPACING)
+        return list(names)
+
+    def build_converged(
+        self, sizes: Mapping[str, int], profile: str, scale: float = 1.0
+    ) -> list[str]:
+        """Boot nodes that know each other already; arguments and result as of `build`."""
+        names = node_names(sizes)
+        for name, region in names.items():
+            self.start(NodeSpec(name, region, profile, scale))
+        converge(map(self.host, names))
         return list(names)
 
     def start(self, spec: NodeSpec, join: Sequence[str] = ()) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from swimnomad.faults import FaultTable
 from swimnomad.names import Address, Stream, Value
+from swimnomad.sim.cores import find_gossip_node
 from swimnomad.sim.journal import Journal
 from swimnomad.sim.network import Network
 from swimnomad.sim.schedule import Schedule
@@ -28,7 +29,15 @@ from swimnomad.swim.effects import (
     SetTimer,
     WriteStream,
 )
-from swimnomad.swim.inputs import DatagramReceived, Shutdown, Start, StreamOpened, Timer, TimerFired
+from swimnomad.swim.inputs import (
+    DatagramReceived,
+    LetTicksRest,
+    Shutdown,
+    Start,
+    StreamOpened,
+    Timer,
+    TimerFired,
+)
 
 RECEIVE_BUFFER_BYTES = 425_984
 """What Linux grants a UDP socket that asks for more than its default limit of 208 KiB."""
@@ -78,6 +87,8 @@ class Host:
         streams: StreamNetwork,
         journal: Journal | None,
         observers: list[Observer],
+        *,
+        rests: bool,
     ) -> None:
         self.name = name
         self.address = address
@@ -94,6 +105,7 @@ class Host:
         self._stream_network = streams
         self._journal = journal
         self._observers = observers
+        self._rests = rests
         self._timers: dict[Timer, int] = {}
         self._timer_token = 0
         self._overdue: list[tuple[Timer, int]] = []
@@ -115,6 +127,7 @@ class Host:
         self._network.attach(self)
         self._note("boot", address=self.address)
         self.give(Start(self.address, incarnation))
+        self._let_ticks_rest(True)
 
     def kill(self) -> None:
         """End the process at once; its connections are reset, it says nothing."""
@@ -133,6 +146,7 @@ class Host:
         """Stop the process (SIGSTOP): its timers wait, what arrives is queued by the system."""
         assert self.core is not None, f"{self.name} does not run"
         if not self.is_paused:
+            self._let_ticks_rest(False)  # They will be late now, which a core minds.
             self._note("pause")
             self.is_paused = True
 
@@ -149,6 +163,7 @@ class Host:
             self._fire(timer, token)
         for incoming in inbox:
             self.give(incoming)
+        self._let_ticks_rest(True)
 
     def move(self, address: Address) -> None:
         """Take another address; only between two processes."""
@@ -213,6 +228,10 @@ class Host:
             self._inbox_connections += isinstance(incoming, StreamOpened)
         else:
             self.give(incoming)
+
+    def _let_ticks_rest(self, allowed: bool) -> None:
+        if self._rests and find_gossip_node(self.core) is not None:
+            self.give(LetTicksRest(allowed))
 
     def _end(self) -> None:
         self._stream_network.abandon(self)

@@ -28,7 +28,9 @@ class Schedule:
     def at(self, time: float, action: Callable[..., None], *arguments: object) -> None:
         """Call `action(*arguments)` at `time`; a time that has passed means now, after the rest."""
         self._sequence = sequence = self._sequence + 1
-        heappush(self._heap, (max(time, self.now), sequence, action, arguments))
+        if time < self.now:
+            time = self.now
+        heappush(self._heap, (time, sequence, action, arguments))
 
     def next_time(self) -> float | None:
         """When the next action is due; None if nothing is left to happen."""

@@ -25,11 +25,16 @@ class World:
         seed: Determines every draw: each node's generator is seeded `seed/name`, the network's
             `seed/network`, so that a new draw in one place does not disturb the others.
         journal: Where to record the run; None records nothing and is faster.
+        rests: Whether nodes with nothing to gossip sleep through their gossip ticks; it changes
+            nothing but the speed, and that the journal lacks these ticks.
     """
 
-    def __init__(self, seed: int | str, journal: Journal | None = None) -> None:
+    def __init__(
+        self, seed: int | str, journal: Journal | None = None, *, rests: bool = True
+    ) -> None:
         self.seed = seed
         self.journal = journal
+        self.rests = rests
         self.schedule = Schedule()
         self.network = Network(self.schedule, random.Random(f"{seed}/network"), journal)
         self.hosts: dict[str, Host] = {}
@@ -59,6 +64,7 @@ class World:
             self._streams,
             self.journal,
             self.observers,
+            rests=self.rests,
         )
         self.hosts[name] = host
         return host

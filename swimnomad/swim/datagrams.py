@@ -66,6 +66,10 @@ class Sender:
             self._send_parts(entry.address, parts, entry)
         return bool(parts)
 
+    def has_news(self) -> bool:
+        """Whether any broadcast waits to be sent."""
+        return len(self._context.queue) > 0 or self._context.delegate.has_broadcasts()
+
     def fetch(self, budget: int) -> list[bytes]:
         """The broadcasts for one datagram with `budget` bytes left."""
         context = self._context

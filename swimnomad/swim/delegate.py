@@ -21,6 +21,10 @@ class Delegate(Protocol):
         """
         ...
 
+    def has_broadcasts(self) -> bool:
+        """Whether any application message waits to be gossiped."""
+        ...
+
     def local_state(self, is_join: bool) -> bytes:
         """The application part of an outgoing push/pull; may be empty."""
         ...
@@ -47,6 +51,10 @@ class NoDelegate:
     def broadcasts(self, overhead: int, limit: int, now: float) -> list[bytes]:
         """Return nothing to gossip."""
         return []
+
+    def has_broadcasts(self) -> bool:
+        """Have nothing to gossip."""
+        return False
 
     def local_state(self, is_join: bool) -> bytes:
         """Return an empty state."""

@@ -30,6 +30,9 @@ class Gossiper:
     def __init__(self, context: Context, sender: Sender) -> None:
         self._context = context
         self._sender = sender
+        self._may_rest = False
+        self.is_resting = False
+        """Whether no tick is armed, because there was nothing to send at the last one."""
 
     def start(self) -> None:
         """Begin to tick, at a random phase so that nodes do not gossip in step."""
@@ -42,19 +45,47 @@ class Gossiper:
     def on_tick(self) -> None:
         """Gossip to some members; each gets its own share of the queue."""
         context = self._context
-        self._mind_lateness(context.now - self._ticker.due)
-        context.set_timer(GossipTick(), self._ticker.advance(context.now))
+        is_late = self._mind_lateness(context.now - self._ticker.due)
+        due = self._ticker.advance(context.now)
+        has_news = self._sender.has_news()
+        # After a late tick the next one has to show whether we have caught up.
+        if self._may_rest and not has_news and not is_late:
+            self.is_resting = True
+            return
+        context.set_timer(GossipTick(), due)
+        if not has_news:
+            return  # No draws: then it does not matter how many empty ticks there were.
         count = context.config.gossip_nodes
         for entry in select_random(context.table, count, self._is_worth_telling, context.rng):
             if not self._sender.gossip(entry):
                 break
 
-    def _mind_lateness(self, lateness: float) -> None:
+    def let_rest(self, allowed: bool) -> None:
+        """Sleep through ticks that have nothing to send, or do so no more."""
+        self._may_rest = allowed
+        if self.is_resting and not allowed:
+            self._wake()
+
+    def wake_for_news(self) -> None:
+        """Arm the tick again if there is something to send. Only for one that rests."""
+        if self._sender.has_news():
+            self._wake()
+
+    def stop(self) -> None:
+        """Tick no more."""
+        self.is_resting = False
+
+    def _wake(self) -> None:
+        self.is_resting = False
+        self._context.set_timer(GossipTick(), self._ticker.catch_up(self._context.now))
+
+    def _mind_lateness(self, lateness: float) -> bool:
         config = self._context.config
         is_late = lateness > LATE_SHARE * config.gossip_interval
         self._context.is_compressing = config.compression and (
             config.compress_when_late or not is_late
         )
+        return is_late
 
     def _is_worth_telling(self, entry: NodeEntry) -> bool:
         if entry is self._context.own or entry.state is NodeState.LEFT:

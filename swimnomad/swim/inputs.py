@@ -23,6 +23,48 @@ class Start(Value, frozen=True):
     incarnation: int = 1
 
 
+class KnownNode(Value, frozen=True):
+    """A member as a claim that it is alive would describe it; fields as in `NodeView`."""
+
+    name: str
+    ip: bytes
+    port: int
+    meta: bytes
+    versions: bytes
+    incarnation: int = 1
+
+
+class Roster(Value, frozen=True, eq=False):
+    """The members of a pool. Compared by identity: its nodes share one, and what follows from it.
+
+    No name stands in it twice.
+    """
+
+    nodes: tuple[KnownNode, ...]
+
+
+class Converge(Value, frozen=True):
+    """Begin in the middle: be a member that has long known everybody in `roster` as alive.
+
+    Comes right after `Start`, with a roster that holds this node too. Nothing is announced or
+    left to gossip, and the periodic exchanges are spread over their whole interval, as after a
+    long time. No protocol has this: a simulation begins so without a storm of joins.
+    """
+
+    roster: Roster
+
+
+class LetTicksRest(Value, frozen=True):
+    """The driver delivers timers on time from now on, so gossip ticks may rest (or no more).
+
+    A node with nothing to gossip then sleeps through its ticks; once there is something it is
+    awake for the very tick that it would have had anyway. It does the same as one that never
+    rests, so a simulation may allow it: virtual time is never late, unless a fault makes it so.
+    """
+
+    allowed: bool
+
+
 class DatagramReceived(Value, frozen=True):
     """A UDP datagram arrived from `source`."""
 
@@ -112,6 +154,8 @@ class Shutdown(Value, frozen=True):
 
 SwimInput = (
     Start
+    | Converge
+    | LetTicksRest
     | DatagramReceived
     | StreamOpened
     | StreamReceived

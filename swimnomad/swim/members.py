@@ -22,13 +22,19 @@ from __future__ import annotations
 
 import enum
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from copy import copy
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from swimnomad.errors import UsageError
 from swimnomad.names import Address, host_of_ip
 from swimnomad.wire.messages import Alive, Dead, NodeState, Suspect
 
 if TYPE_CHECKING:
+    from swimnomad.swim.inputs import Roster
     from swimnomad.swim.suspicion import Suspicion
 
 _ALIVE = NodeState.ALIVE
@@ -39,47 +45,33 @@ PROTOCOL_NACK = 4
 PROTOCOL_CRC = 5
 
 
-class NodeEntry:
+_NOWHERE = Address("", 0)
+
+
+class NodeEntry(msgspec.Struct, eq=False, gc=False):
     """What we hold about one node. Only the room `swim` writes to it.
 
     `ip` is 4 or 16 bytes exactly as received and is never normalised; `versions` is PMin PMax
     PCur DMin DMax DCur; `state_change` is the node's clock (seconds) at the last change of state.
+
+    A struct, because a simulation holds millions of them: it is copied cheaply, and as nothing in
+    it ever refers back to it, the garbage collector need not look.
     """
 
-    __slots__ = (
-        "address",
-        "incarnation",
-        "ip",
-        "meta",
-        "name",
-        "port",
-        "state",
-        "state_change",
-        "suspicion",
-        "versions",
-    )
+    name: str
+    ip: bytes
+    port: int
+    meta: bytes
+    versions: bytes
+    incarnation: int
+    state: NodeState
+    state_change: float
+    suspicion: Suspicion | None = None
+    address: Address = _NOWHERE
 
-    def __init__(
-        self,
-        name: str,
-        ip: bytes,
-        port: int,
-        meta: bytes,
-        versions: bytes,
-        incarnation: int,
-        state: NodeState,
-        state_change: float,
-    ) -> None:
-        self.name = name
-        self.ip = ip
-        self.port = port
-        self.meta = meta
-        self.versions = versions
-        self.incarnation = incarnation
-        self.state = state
-        self.state_change = state_change
-        self.suspicion: Suspicion | None = None
-        self.address = Address(host_of_ip(ip), port)
+    def __post_init__(self) -> None:
+        """Follow from `ip` and `port`."""
+        self.address = Address(host_of_ip(self.ip), self.port)
 
     def move(self, ip: bytes, port: int) -> None:
         """Change the address."""
@@ -132,6 +124,11 @@ class MemberTable:
         """The entry of a name."""
         return self._by_name.get(name)
 
+    def in_order_of_names(self) -> list[NodeEntry]:
+        """Every entry, sorted by name."""
+        by_name = self._by_name
+        return [by_name[name] for name in sorted(by_name)]
+
     def insert(self, entry: NodeEntry) -> None:
         """Add a new entry at a random place, so that probe rounds differ from node to node."""
         assert entry.name not in self._by_name
@@ -141,6 +138,15 @@ class MemberTable:
         place = self._rng.randrange(old_size) if old_size else 0
         self._order[place], self._order[-1] = entry, self._order[place]
         self.live_count += entry.is_live
+
+    def fill(self, entries: Mapping[str, NodeEntry]) -> None:
+        """Hold copies of `entries` by name, all live; the entry that is there already stays."""
+        (own,) = self._order
+        self._by_name = dict(zip(entries, map(copy, entries.values()), strict=True))
+        self._by_name[own.name] = own
+        self._order = list(self._by_name.values())
+        self._rng.shuffle(self._order)
+        self.live_count = len(entries)
 
     def set_state(self, entry: NodeEntry, state: NodeState, now: float) -> None:
         """Move an entry to another state."""
@@ -154,12 +160,41 @@ class MemberTable:
         Returns:
             How many were forgotten.
         """
-        old_size = len(self._order)
-        kept = [e for e in self._order if e.is_live or now - e.state_change <= keep]
+        kept: list[NodeEntry] = []
+        for entry in self._order:
+            if entry.state <= _SUSPECT or now - entry.state_change <= keep:
+                kept.append(entry)
+            else:
+                del self._by_name[entry.name]
+        forgotten = len(self._order) - len(kept)
         self._rng.shuffle(kept)
         self._order = kept
-        self._by_name = {entry.name: entry for entry in kept}
-        return old_size - len(kept)
+        return forgotten
+
+
+@lru_cache(maxsize=4)
+def entries_of(roster: Roster, now: float) -> Mapping[str, NodeEntry]:
+    """Entries by name for the members of a roster, alive since `now`: shared, to be copied.
+
+    Raises:
+        UsageError: If a name stands in it twice.
+    """
+    entries = {
+        node.name: NodeEntry(
+            node.name,
+            node.ip,
+            node.port,
+            node.meta,
+            node.versions,
+            node.incarnation,
+            NodeState.ALIVE,
+            now,
+        )
+        for node in roster.nodes
+    }
+    if len(entries) != len(roster.nodes):
+        raise UsageError("a roster names each node once")
+    return entries
 
 
 class Verdict(enum.Enum):

@@ -22,9 +22,12 @@ from swimnomad.swim.effects import Effect
 from swimnomad.swim.events import NodeJoined, NodeView, UserMessageReceived
 from swimnomad.swim.gossip import Gossiper
 from swimnomad.swim.inputs import (
+    Converge,
     DatagramReceived,
     Join,
     Leave,
+    LetTicksRest,
+    Roster,
     SendUserMessage,
     Shutdown,
     Start,
@@ -38,7 +41,7 @@ from swimnomad.swim.inputs import (
     UpdateMeta,
 )
 from swimnomad.swim.joins import Joins
-from swimnomad.swim.members import MemberTable, NodeEntry
+from swimnomad.swim.members import MemberTable, NodeEntry, entries_of
 from swimnomad.swim.membership import INCARNATION_MAX, Membership, view_of
 from swimnomad.swim.probe import Prober
 from swimnomad.swim.pushpull import Exchanger
@@ -76,7 +79,7 @@ from swimnomad.wire.messages import (
 from swimnomad.wire.packets import PacketCodec, PacketSettings
 
 _StreamInput = StreamOpened | StreamReceived | StreamEnded | StreamFailed
-_Command = Start | Join | Leave | UpdateMeta | SendUserMessage | Shutdown
+_Command = Start | Converge | LetTicksRest | Join | Leave | UpdateMeta | SendUserMessage | Shutdown
 
 
 class SwimNode:
@@ -168,6 +171,11 @@ class SwimNode:
         return len(self._context.queue)
 
     @property
+    def is_resting(self) -> bool:
+        """Whether it sleeps through its gossip ticks, see `LetTicksRest`."""
+        return self._gossiper.is_resting
+
+    @property
     def counters(self) -> Mapping[str, int]:
         """Name to number: messages, bytes, drops (`dropped.…`), failures."""
         return MappingProxyType(self._context.counters)
@@ -193,6 +201,8 @@ class SwimNode:
             self._on_other(incoming)
         for token in context.queue.take_finished():
             self._announcements.on_broadcast_finished(token)
+        if self._gossiper.is_resting:
+            self._gossiper.wake_for_news()
         effects, context.effects = context.effects, []
         return effects
 
@@ -203,7 +213,7 @@ class SwimNode:
                 self._on_start(incoming)
             case Join() if self._context.is_stopped:
                 self._joins.start(incoming)
-            case Start() | Join() | Leave() | UpdateMeta() | SendUserMessage():
+            case Start() | Converge() | Join() | Leave() | UpdateMeta() | SendUserMessage():
                 state = "shut down" if self._context.is_stopped else "not started"
                 raise UsageError(f"{type(incoming).__name__} on a node that is {state}")
             case Shutdown():
@@ -231,6 +241,10 @@ class SwimNode:
                 self._send_user_message(to, payload, node)
             case Shutdown():
                 self._on_shutdown()
+            case LetTicksRest(allowed):
+                self._gossiper.let_rest(allowed)
+            case Converge(roster):
+                self._on_converge(roster)
             case Start():
                 raise UsageError("a node starts once")
             case _:
@@ -265,9 +279,21 @@ class SwimNode:
         self._gossiper.start()
         self._exchanger.start()
 
+    def _on_converge(self, roster: Roster) -> None:
+        context = self._context
+        if len(context.table) != 1:
+            raise UsageError("a node that knows others already cannot begin converged")
+        entries = entries_of(roster, context.now)
+        if context.own.name not in entries:
+            raise UsageError(f"the roster does not name this node, {context.own.name!r}")
+        context.table.fill(entries)
+        context.queue.prune(0)
+        self._exchanger.settle()
+
     def _on_shutdown(self) -> None:
         context = self._context
         context.is_stopped = True
+        self._gossiper.stop()
         self._streams.close_all("this node is shut down")
         self._announcements.give_up()
         for timer in list(context.timers):

@@ -10,7 +10,7 @@ Source: gossip.md §12.4, §14.2, §20, §26.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from swimnomad.names import Address
 from swimnomad.swim.context import Context
@@ -49,18 +49,25 @@ def push_pull_interval(interval: float, nodes: int) -> float:
     return interval * (math.ceil(math.log2(nodes) - math.log2(SCALE_THRESHOLD)) + 1)
 
 
-def find_version_conflict(remote: Iterable[NodeRecord], local: Iterable[NodeEntry]) -> str:
+def find_version_conflict(remote: Collection[NodeRecord], local: Iterable[NodeEntry]) -> str:
     """Whom the others could not understand if both pools became one; empty if nobody.
 
     Every node's current versions must be within what all *alive* nodes understand.
     """
+    spoken = {record.versions for record in remote}
+    spoken.update([entry.versions for entry in local])
+    if len(spoken) == 1 and _is_consistent(next(iter(spoken))):
+        return ""
+    # Even then few nodes differ; a name is only for saying whom a conflict is with.
+    known: dict[tuple[bytes | None, bool], str] = {}
+    for record in remote:
+        known.setdefault((record.versions, record.state == NodeState.ALIVE), record.name)
+    for entry in local:
+        known.setdefault((entry.versions, entry.state is NodeState.ALIVE), entry.name)
     speakers: list[tuple[str, bytes]] = []
     protocol_min, protocol_max, app_min, app_max = 0, 255, 0, 255
-    known: list[tuple[str, bytes, bool]] = [
-        (r.name, r.versions or b"", r.state == NodeState.ALIVE) for r in remote
-    ]
-    known += [(e.name, e.versions, e.state is NodeState.ALIVE) for e in local]
-    for name, found, is_alive in known:
+    for (announced, is_alive), name in known.items():
+        found = announced or b""
         versions = found if len(found) >= len(_NO_VERSIONS) else _NO_VERSIONS
         speakers.append((name, versions))
         if is_alive and versions is found:
@@ -82,6 +89,16 @@ def find_version_conflict(remote: Iterable[NodeRecord], local: Iterable[NodeEntr
     return ""
 
 
+def _is_consistent(versions: bytes | None) -> bool:
+    """Whether nodes that all announce the same understand each other: nearly always."""
+    return (
+        versions is not None
+        and len(versions) >= len(_NO_VERSIONS)
+        and versions[0] <= versions[2] <= versions[1]
+        and versions[3] <= versions[5] <= versions[4]
+    )
+
+
 class Exchanger:
     """Makes, answers and schedules push/pulls."""
 
@@ -99,6 +116,14 @@ class Exchanger:
         interval = context.config.push_pull_interval
         if interval > 0:
             context.set_timer(PushPullTick(), context.now + context.rng.random() * interval)
+
+    def settle(self) -> None:
+        """Be in the middle of the schedule: the next tick exchanges, at any time of an interval."""
+        context = self._context
+        wait = push_pull_interval(context.config.push_pull_interval, len(context.table))
+        if wait > 0:
+            self._has_waited = True
+            context.set_timer(PushPullTick(), context.now + context.rng.random() * wait)
 
     def on_tick(self) -> None:
         """Exchange states with one random member, except at the first tick."""
@@ -146,6 +171,10 @@ class Exchanger:
     def _local_state(self, is_join: bool) -> PushPull:
         context = self._context
         own = context.own
+        # In periodic exchanges by name: what has not changed is then written the same way by all,
+        # and need not be encoded and compressed anew. To a newcomer in our own random order: it
+        # passes on what it hears, and newcomers in step would all pass on the same first.
+        entries = context.table if is_join else context.table.in_order_of_names()
         records = [
             NodeRecord(
                 entry.name,
@@ -156,7 +185,7 @@ class Exchanger:
                 entry.versions,
                 entry.state,
             )
-            for entry in context.table
+            for entry in entries
         ]
         return PushPull(is_join, tuple(records), context.delegate.local_state(is_join))
 
@@ -173,7 +202,20 @@ class Exchanger:
             problem = context.delegate.refuse_merge(views, [r.state for r in remote.nodes])
             if problem:
                 return problem
+        find, own = context.table.get, context.own
         for record in remote.nodes:
+            entry = find(record.name)
+            # Most records of most exchanges say nothing new: `members.judge` calls them stale.
+            if (
+                entry is not None
+                and entry is not own
+                and entry.state is NodeState.ALIVE
+                and record.state == NodeState.ALIVE
+                and record.incarnation <= entry.incarnation
+                and record.ip == entry.ip
+                and record.port == entry.port
+            ):
+                continue
             self._merge_record(record, peer)
         if remote.user_state:
             context.emit(UserStateReceived(remote.user_state, is_join))

@@ -16,6 +16,12 @@ class Ticker:
         self.due = first
         self._interval = interval
 
+    def catch_up(self, now: float) -> float:
+        """The tick after `now` of one who slept: the very float that tick after tick leads to."""
+        while self.due <= now:
+            self.due += self._interval
+        return self.due
+
     def advance(self, now: float) -> float:
         """The next time after `now`; ticks that were missed are skipped."""
         self.due += self._interval

@@ -61,8 +61,11 @@ class Raiser:
 def pool(
     seed: int = 1, make_core: CoreFactory = nomad_core, journal: Journal | None = None
 ) -> tuple[World, SimCluster, Invariants]:
-    """Three watched nodes that know each other."""
-    world = World(seed, journal)
+    """Three watched nodes that know each other, each of which does something five times a second.
+
+    Nodes at rest would not be looked at within the moments that these tests leave them.
+    """
+    world = World(seed, journal, rests=False)
     invariants = Invariants(world, lambda nodes: convergence_bound(nodes, PROFILE).total)
     cluster = SimCluster(world, invariants.watch(make_core))
     cluster.build({"global": NODES}, PROFILE)

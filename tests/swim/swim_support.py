@@ -246,6 +246,9 @@ class Hooks(NoDelegate):
         self.merge_refusal = ""
         self.merges: list[tuple[Sequence[NodeView], Sequence[int]]] = []
 
+    def has_broadcasts(self) -> bool:
+        return bool(self.payloads)
+
     def broadcasts(self, overhead: int, limit: int, now: float) -> list[bytes]:
         self.limits.append((overhead, limit))
         taken: list[bytes] = []

@@ -136,6 +136,10 @@ class Backend(Protocol):
         """What all nodes have sent, the dead included; None if that is not known here."""
         ...
 
+    def violations(self) -> Sequence[str]:
+        """Invariants broken so far, a line each, the first ones first; empty if nobody looks."""
+        ...
+
     def journal_sha256(self) -> str | None:
         """Hash of the run's journal; None where there is none."""
         ...

@@ -414,6 +414,32 @@ def _some(items: Sequence[str]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
+class Promises:
+    """No invariant was broken: what the simulator looks at after every step of every node."""
+
+    is_costly = False
+    expected = "every invariant holds"
+
+    def __init__(self, args: NoArgs, scene: Scene) -> None:
+        self._scene = scene
+        # From the beginning means from the first boot, which is before the cluster stands.
+        self._before = len(scene.backend.violations()) if scene.start > 0 else 0
+
+    def _found(self) -> Sequence[str]:
+        return self._scene.backend.violations()[self._before :]
+
+    async def judge(self) -> Judgement:
+        """Count."""
+        looked = self._scene.backend.now > self._scene.start
+        return Judgement(not self._found(), looked=looked)
+
+    def measured(self) -> str:
+        """The first violation: the others mostly follow from it."""
+        found = self._found()
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        return f"{found[0]}{more}" if found else "they do"
+
+
 CHECK_CLASSES: Mapping[str, Callable[[Any, Scene], Check]] = MappingProxyType(
     {
         "status": Status,
@@ -426,6 +452,7 @@ CHECK_CLASSES: Mapping[str, Callable[[Any, Scene], Check]] = MappingProxyType(
         "event-delivered": Delivered,
         "no-errors": NoErrors,
         "health-score": HealthScore,
+        "invariants": Promises,
     }
 )
 """Word to check; exactly the words that `vocabulary.CHECKS` has arguments for."""

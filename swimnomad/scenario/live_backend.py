@@ -242,6 +242,10 @@ class LiveBackend:
         """Not known: what a killed agent had sent is lost with it."""
         return None
 
+    def violations(self) -> Sequence[str]:
+        """None: nobody looks into real agents."""
+        return ()
+
     def journal_sha256(self) -> str | None:
         """None: real agents are not deterministic."""
         return None

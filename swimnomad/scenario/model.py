@@ -276,7 +276,7 @@ class StatusArgs(Value, frozen=True, rename={"seen": "as", "by": "seen-by"}):
 
 
 class NoArgs(Value, frozen=True):
-    """Nothing to say: converged, agree, no-errors."""
+    """Nothing to say: converged, agree, no-errors, invariants."""
 
 
 class DetectedArgs(Value, frozen=True):

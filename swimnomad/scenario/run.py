@@ -67,7 +67,15 @@ def run_scenario(
     if on == "sim":
         from swimnomad.scenario.sim_backend import SimBackend
 
-        backend = SimBackend(facts, seed, journal_path, observe=observe, has_journal=has_journal)
+        backend = SimBackend(
+            facts,
+            seed,
+            journal_path,
+            observe=observe,
+            has_journal=has_journal,
+            # They cost a fifth of a run's time, so only where somebody wants to know.
+            has_invariants=any(one.word == "invariants" for one in scenario.expect),
+        )
         result = run_to_end(Runner(scenario, backend, facts, seed).run())
     else:
         from swimnomad.scenario.live_backend import run_live

@@ -16,6 +16,7 @@ from swimnomad.nomad.config import GossipConfig, ServerConfig
 from swimnomad.nomad.core import NomadCore
 from swimnomad.nomad.gossip_view import membership_checksum
 from swimnomad.scenario.backend import OPERATION_TIMEOUT, Usage
+from swimnomad.scenario.bounds import convergence_bound
 from swimnomad.scenario.facts import Facts, Seen
 from swimnomad.scenario.model import ClusterSpec, NetworkSpec
 from swimnomad.scenario.settings import TunedAgent
@@ -39,6 +40,7 @@ from swimnomad.sim.cluster import (
     NodeSpec,
     SimCluster,
 )
+from swimnomad.sim.invariants import Invariants
 from swimnomad.sim.journal import Journal
 from swimnomad.sim.network import Link
 from swimnomad.sim.world import World
@@ -74,12 +76,18 @@ class SimBackend:
         *,
         observe: Observe | None = None,
         has_journal: bool = True,
+        has_invariants: bool = False,
     ) -> None:
         self._facts = facts
         self._journal = Journal(seed, journal_path) if has_journal else None
         self._observe = observe
         self.world = World(seed, self._journal)
-        self.cluster = SimCluster(self.world, make_core or self._make_core)
+        self.invariants = Invariants(self.world, self._bound) if has_invariants else None
+        """What looks at every node after each of its steps; None if nobody asked for it."""
+        make_core = make_core or self._make_core
+        if self.invariants is not None:
+            make_core = self.invariants.watch(make_core)
+        self.cluster = SimCluster(self.world, make_core)
         self._spec = ClusterSpec()
         self._stranger: Stranger | None = None
         self._zero = 0.0
@@ -230,9 +238,18 @@ class SimBackend:
         usage = (await self.usage()).values()
         return Usage(sum(one.messages or 0 for one in usage), sum(one.bytes for one in usage))
 
+    def violations(self) -> Sequence[str]:
+        """Invariants broken so far."""
+        return [str(one) for one in self.invariants.violations] if self.invariants else ()
+
     def journal_sha256(self) -> str | None:
         """Hash of the run's journal."""
         return self._journal.sha256() if self._journal is not None else None
+
+    def _bound(self, nodes: int) -> float:
+        """Seconds within which so many nodes agree once nothing disturbs them."""
+        spec = self._spec
+        return convergence_bound(nodes, spec.profile, spec.scale, spec.overrides).total
 
     def _make_core(self, spec: NodeSpec, rng: random.Random) -> GossipCore:
         """The stack of a Nomad server with the settings of the scenario."""

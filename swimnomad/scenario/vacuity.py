@@ -31,9 +31,9 @@ from swimnomad.scenario.targets import is_random, matching
 
 NEEDS_TWO = ("converged", "agree", "detected", "false-positives", "dissemination")
 """Checks that look at what one node says of another."""
-NEEDS_TIME = ("false-positives", "no-errors", "load")
+NEEDS_TIME = ("false-positives", "no-errors", "load", "invariants")
 """Checks that count what happens while time passes."""
-ONLY_GROWS = ("false-positives", "no-errors")
+ONLY_GROWS = ("false-positives", "no-errors", "invariants")
 """Counts that never fall: within some time they hold at the first moment or not at all."""
 TAKES_TIME = ("leave", "join", "force-leave", "prune", "tags", "event")
 """Steps that end when a node reports that it is done."""

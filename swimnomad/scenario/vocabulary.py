@@ -87,6 +87,8 @@ CHECKS: Mapping[str, Word] = MappingProxyType(
         # Agents do not tell over HTTP what they dropped.
         "no-errors": Word(model.NoArgs, SIM),
         "health-score": Word(model.LimitArgs),
+        # Only the simulator can look into a node after each of its steps.
+        "invariants": Word(model.NoArgs, SIM),
     }
 )
 """Everything that can be checked."""

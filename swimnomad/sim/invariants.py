@@ -19,12 +19,12 @@ A node that forgets a member (gossip.md §16, after `gossip_to_the_dead_time`) h
 compare a claim with: the first three rows begin anew for the pair, as they do when a node restarts.
 
 Undisturbed. A fault is in force for a node at a moment if its process is paused, or starts or ends,
-or has begun to leave; if a rule in its fault table, or one about its address in the table of
-another, touches their traffic; if a link between regions loses packets; or if somebody says so by
-`disturb`. Both ends of a rule are disturbed: a node that cannot hear the others declares *them*
-dead, and is believed. A member is undisturbed if no fault was in force for it during the last
-`bound` seconds: the grace in which suspicions and claims from before may still take effect. The
-fault tables are looked at every `LOOK_INTERVAL`; a shorter fault excuses nothing.
+or has begun to leave; if another runs under its name; if a rule in its fault table, or one about
+its address in the table of another, touches their traffic; if a link between regions loses packets;
+or if somebody says so by `disturb`. Both ends of a rule are disturbed: a node that cannot hear the
+others declares *them* dead, and is believed. A member is undisturbed if no fault was in force for
+it during the last `bound` seconds: the grace in which suspicions and claims from before may still
+take effect. The fault tables are looked at every `LOOK_INTERVAL`; a shorter fault excuses nothing.
 
 Agreement. Every running member that can be found sees all others that can be found as alive, and
 nobody as alive who does not run. Nodes can be found by one another if a chain of records leads from
@@ -142,7 +142,7 @@ class Invariants:
         self._bound_of = bound
         self._bound = 0.0
         self._nodes: dict[str, WatchedCore] = {}
-        self._hosts_by_member: dict[str, str] = {}
+        self._hosts_by_member: dict[str, list[str]] = {}
         self._lives: dict[str, _Life] = {}
         self._disturbed: dict[str, float] = {}
         self._disturbed_last = world.now
@@ -155,7 +155,9 @@ class Invariants:
         def make(spec: NodeSpec, rng: random.Random) -> GossipCore:
             node = WatchedCore(make_core(spec, rng), self, spec.name)
             self._nodes[spec.name] = node
-            self._hosts_by_member[spec.member_name] = spec.name
+            namesakes = self._hosts_by_member.setdefault(node.serf.name, [])
+            if spec.name not in namesakes:
+                namesakes.append(spec.name)
             # Now and not at the next look: what it does until then must be excused.
             self._disturb(spec.name)
             return node
@@ -180,9 +182,10 @@ class Invariants:
 
     def on_death(self, observer: str, member: str) -> None:
         """A node has just declared a member dead."""
-        name = self._hosts_by_member.get(member)
-        if name is None or not self._world.hosts[name].is_running:
-            return
+        running = self._running(member)
+        if len(running) != 1:
+            return  # It does not run; or two claim the name, and one of them may be meant.
+        name = running[0]
         calm = self._world.now - self._disturbed[name]
         if calm > self._bound:
             self.report(
@@ -214,9 +217,9 @@ class Invariants:
                 seen = "not at all" if member is None else member.status.text
                 yield f"{observer} sees {subject} as {seen}"
         for name, member in members.items():
-            host = self._hosts_by_member.get(name, name)
-            if host not in running and member.status is Status.ALIVE:
-                yield f"{observer} sees {host} as alive, which does not run"
+            hosts = self._hosts_by_member.get(name, [name])
+            if member.status is Status.ALIVE and not any(host in running for host in hosts):
+                yield f"{observer} sees {hosts[0]} as alive, which does not run"
 
     # -- what disturbs
 
@@ -238,12 +241,20 @@ class Invariants:
             if host.is_paused or life != self._lives.get(name):
                 self._lives[name] = life
                 self._disturb(name)
+            namesakes = self._hosts_by_member[self._nodes[name].serf.name]
+            if len(namesakes) > 1 and len(self._running(self._nodes[name].serf.name)) > 1:
+                self.disturb(namesakes)
             if any(host.faults.applies(transport, inbound) for transport, inbound in _KINDS):
                 self._disturb(name)
                 self.disturb(self._touched_by(host))
         if self._is_agreement_due and world.now - self._disturbed_last > self._bound:
             self._is_agreement_due = False
             self._check_agreement()
+
+    def _running(self, member: str) -> list[str]:
+        """The hosts that run under a member's name: more than one if there is a conflict."""
+        names = self._hosts_by_member.get(member, ())
+        return [name for name in names if self._world.hosts[name].is_running]
 
     def _life(self, name: str, host: Host) -> _Life:
         lifecycle = self._nodes[name].serf.lifecycle if host.is_running else None

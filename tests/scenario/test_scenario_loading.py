@@ -57,6 +57,7 @@ ALL_CHECKS = [
     "leader",
     "no-errors",
     "health-score",
+    "invariants",
 ]
 
 

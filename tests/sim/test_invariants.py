@@ -338,6 +338,22 @@ def test_a_fault_between_two_nodes_excuses_no_death_of_a_third() -> None:
     assert only(invariants).invariant == "false-death"
 
 
+def test_a_second_node_of_a_name_excuses_both_while_it_runs_and_for_the_grace() -> None:
+    def of_one_name(spec: NodeSpec, rng: random.Random) -> GossipCore:
+        name = "node-3" if spec.name == "twin" else spec.name
+        return nomad_core(NodeSpec(name, profile=PROFILE), rng)
+
+    world, cluster, invariants = pool(make_core=of_one_name)
+    world.run_for(BOUND + 1.0)
+    cluster.start(NodeSpec("twin", profile=PROFILE))
+    set_state(cluster, "node-1", "node-3", NodeState.DEAD)
+    world.run_for(0.3)
+    cluster.kill("twin")
+    set_state(cluster, "node-2", "node-3", NodeState.DEAD)
+    world.run_for(5.0)
+    assert invariants.violations == []
+
+
 def test_who_is_said_to_be_disturbed_is_excused() -> None:
     world, cluster, invariants = pool()
     world.run_for(BOUND + 1.0)

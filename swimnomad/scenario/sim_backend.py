@@ -40,6 +40,7 @@ from swimnomad.sim.cluster import (
     NodeSpec,
     SimCluster,
 )
+from swimnomad.sim.converged import converge
 from swimnomad.sim.invariants import Invariants
 from swimnomad.sim.journal import Journal
 from swimnomad.sim.network import Link
@@ -110,6 +111,12 @@ class SimBackend:
         self._names.update(
             {f"{name}.{region}": name for name, region in cluster.node_regions.items()}
         )
+        if cluster.start == "converged":
+            for name, region in cluster.node_regions.items():
+                self.cluster.start(NodeSpec(name, region, cluster.profile, cluster.scale))
+            converge(self.world.hosts.values())
+            self._facts.all_see_all(0.0)
+            return
         first = next(iter(cluster.node_regions), "")
         for name, region in cluster.node_regions.items():
             spec = NodeSpec(name, region, cluster.profile, cluster.scale)

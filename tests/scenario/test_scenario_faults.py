@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from swimnomad.scenario.bounds import convergence_bound
+from swimnomad.scenario.facts import Facts
 from swimnomad.scenario.loader import load_text
 from swimnomad.scenario.model import Scenario
 from swimnomad.scenario.result import CheckResult
@@ -265,3 +266,48 @@ expect:
         "us-2": "us",
     }
     assert run_scenario(scenario).passed
+
+
+def test_a_cluster_may_begin_converged(tmp_path: Path) -> None:
+    text = """
+cluster: {nodes: 60, profile: lan, start: converged}
+steps:
+  - {at: 1s, kill: node-7, id: crash}
+expect:
+  - converged:
+    at: 0s
+  - detected:
+    within: 60s
+    of: crash
+  - converged:
+    within: bound
+    of: crash
+  - agree:
+  - false-positives: 0
+    always: true
+"""
+    result = run_scenario(load_text(text))
+    assert result.passed, result.checks
+    assert result.detection.count == 59
+    assert not [line for line in journal_of(text, tmp_path) if line.get("input") == "Join"]
+
+
+def test_a_thousand_nodes_cost_seconds_and_not_minutes() -> None:
+    """Facts about a thousand nodes: a change of one life must not look at a million pairs."""
+    facts = Facts(10.0)
+    names = [f"node-{number}" for number in range(1000)]
+    facts.set_lives(0.0, dict.fromkeys(names, "running"))
+    facts.all_see_all(0.0)
+    asked = 0
+
+    def allowed(observer: str, subject: str) -> frozenset[str] | None:
+        nonlocal asked
+        asked += 1
+        return frozenset(("alive",)) if observer != subject else None
+
+    watch = facts.watch(allowed, 0.0)
+    assert (watch.pairs, watch.wrong, asked) == (999_000, 0, 1_000_000)
+    facts.set_lives(1.0, {"node-5": "killed"})
+    facts.saw(2.0, "node-1", "node-5", "failed")
+    assert watch.wrong == 1
+    assert asked < 1_005_000

@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import msgspec
@@ -30,22 +32,43 @@ DELAY_MAX = 3600.0
 """Longest delay, in seconds, that a verdict asks for."""
 NAME_LENGTH_MAX = 128
 """Characters in the name of a fault."""
+TRACE_LENGTH_MAX = 1_000_000
+"""Delays in one trace."""
+LINES_MAX = 65_536
+"""Remote hosts that one fault keeps apart; those beyond share one line."""
+MTU_MIN = 68
+"""Bytes of an IP packet that every link carries (RFC 791)."""
+RATE_MAX = 1e12
+HEADER_BYTES_V4 = 28
+HEADER_BYTES_V6 = 48
+"""IP and UDP headers of a datagram."""
 
 
 class Latency(Value, frozen=True, forbid_unknown_fields=True):
     """A distribution of one-way delays in seconds; negative draws count as 0.
 
     `constant`: a. `uniform`: a … b. `normal`: mean a, standard deviation b. `lognormal`: median a,
-    sigma b. `pareto`: minimum a, shape b.
+    sigma b. `pareto`: minimum a, shape b. `trace`: the `values` one after another and again from
+    the first, or each time any of them with `shuffled`.
     """
 
-    kind: Literal["constant", "uniform", "normal", "lognormal", "pareto"] = "constant"
+    kind: Literal["constant", "uniform", "normal", "lognormal", "pareto", "trace"] = "constant"
     a: float = 0.0
     b: float = 0.0
+    values: tuple[float, ...] = ()
+    shuffled: bool = False
 
-    def sample(self, rng: random.Random) -> float:
-        """Draw one delay: 0 … `DELAY_MAX` seconds. `constant` draws nothing from `rng`."""
+    def sample(self, rng: random.Random, turn: int = 0) -> float:
+        """Draw one delay: 0 … `DELAY_MAX` seconds.
+
+        Args:
+            rng: Source of the draw; `constant` and a trace in order draw nothing.
+            turn: How many were drawn before, which is the place in a trace.
+        """
         match self.kind:
+            case "trace":
+                count = len(self.values)
+                delay = self.values[rng.randrange(count) if self.shuffled else turn % count]
             case "constant":
                 delay = self.a
             case "uniform":
@@ -66,7 +89,11 @@ class Latency(Value, frozen=True, forbid_unknown_fields=True):
             UsageError: Naming the field below `where`, what was found and what is allowed.
         """
         _check_range(f"{where}.a", self.a, 0.0, DELAY_MAX)
+        if self.kind != "trace" and (self.values or self.shuffled):
+            raise UsageError(f"{where}.values and shuffled must be absent when kind is {self.kind}")
         match self.kind:
+            case "trace":
+                self._validate_trace(where)
             case "constant":
                 if self.b != 0:
                     raise UsageError(f"{where}.b must be absent when kind is constant: {self.b}")
@@ -79,13 +106,138 @@ class Latency(Value, frozen=True, forbid_unknown_fields=True):
             case "pareto":
                 _check_range(f"{where}.b", self.b, 0.1, 1000.0)
 
+    def _validate_trace(self, where: str) -> None:
+        if self.a or self.b:
+            raise UsageError(f"{where}.a and b must be absent when kind is trace")
+        if not 0 < len(self.values) <= TRACE_LENGTH_MAX:
+            count = len(self.values)
+            raise UsageError(f"{where}.values must be 1 to {TRACE_LENGTH_MAX} delays, not {count}")
+        for place, value in enumerate(self.values):
+            _check_range(f"{where}.values[{place}]", value, 0.0, DELAY_MAX)
+
+
+def read_trace(path: Path, *, shuffled: bool = False) -> Latency:
+    """The latency that a trace file holds: seconds, one number a line; `#` begins a comment.
+
+    Raises:
+        UsageError: If it cannot be read; names the file, and the line and what is allowed.
+    """
+    values: list[float] = []
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: {error}") from None
+    for number, line in enumerate(lines, 1):
+        text = line.partition("#")[0].strip()
+        if not text:
+            continue
+        try:
+            values.append(float(text))
+        except ValueError:
+            raise UsageError(f"{path}:{number}: {text!r} is not a number of seconds") from None
+    latency = Latency("trace", values=tuple(values), shuffled=shuffled)
+    latency.validate(str(path))
+    return latency
+
+
+class Burst(Value, frozen=True, forbid_unknown_fields=True):
+    """Losses in bursts: a line that is good or bad, and changes with each datagram.
+
+    `enter` and `leave` are the probabilities 0 … 1 to turn bad and to turn good again; `loss` is
+    that of losing a datagram while it is bad, `loss_good` while it is good. The share of lost
+    datagrams is (enter * loss + leave * loss_good) / (enter + leave), a burst lasts 1 / leave.
+
+    Source: Gilbert 1960; Elliott 1963.
+    """
+
+    enter: float
+    leave: float
+    loss: float = 1.0
+    loss_good: float = 0.0
+
+    def validate(self, where: str = "burst") -> None:
+        """Check the parameters.
+
+        Raises:
+            UsageError: Naming the field below `where`, what was found and what is allowed.
+        """
+        for field in self.__struct_fields__:
+            _check_range(f"{where}.{field}", getattr(self, field), 0.0, 1.0)
+
+
+class Bandwidth(Value, frozen=True, forbid_unknown_fields=True):
+    """A line that passes `rate` bytes a second; what comes faster waits its turn.
+
+    A datagram that would find more than `queue_bytes` waiting before it is lost; TCP only waits.
+    """
+
+    rate: float
+    queue_bytes: int = 262_144
+
+    def validate(self, where: str = "bandwidth") -> None:
+        """Check the parameters.
+
+        Raises:
+            UsageError: Naming the field below `where`, what was found and what is allowed.
+        """
+        _check_range(f"{where}.rate", self.rate, 1.0, RATE_MAX)
+        _check_range(f"{where}.queue_bytes", self.queue_bytes, 0, RATE_MAX)
+
+
+class Line:
+    """What one way between two hosts remembers from packet to packet."""
+
+    __slots__ = ("_free_at", "_is_bad", "_turn")
+
+    def __init__(self) -> None:
+        self._is_bad = False
+        self._free_at = 0.0
+        self._turn = 0
+
+    def loses(self, burst: Burst, rng: random.Random) -> bool:
+        """Whether the next datagram falls into a burst: two draws."""
+        change = burst.leave if self._is_bad else burst.enter
+        if rng.random() < change:
+            self._is_bad = not self._is_bad
+        return rng.random() < (burst.loss if self._is_bad else burst.loss_good)
+
+    def delay(self, latency: Latency, rng: random.Random) -> float:
+        """Draw the next delay in seconds, in a trace the next one of it."""
+        self._turn += 1
+        return latency.sample(rng, self._turn - 1)
+
+    def wait(self, bandwidth: Bandwidth, size: int, now: float, *, lossless: bool) -> float | None:
+        """Seconds until `size` bytes are through the line, or None if its queue is full."""
+        waiting = max(self._free_at - now, 0.0)
+        if not lossless and waiting * bandwidth.rate > bandwidth.queue_bytes:
+            return None
+        through = waiting + size / bandwidth.rate
+        self._free_at = now + through
+        return min(through, DELAY_MAX)
+
+
+def exceeds_mtu(mtu: int, size: int, host: str) -> bool:
+    """Whether a datagram of `size` bytes with `host` does not fit into packets of `mtu`; 0: any."""
+    return 0 < mtu < size + (HEADER_BYTES_V6 if ":" in host else HEADER_BYTES_V4)
+
+
+def check_mtu(mtu: int) -> None:
+    """Check an MTU.
+
+    Raises:
+        UsageError: If it is neither 0 nor one that exists.
+    """
+    if mtu:
+        _check_range("mtu", mtu, MTU_MIN, 65_575)
+
 
 class LinkFault(Value, frozen=True, forbid_unknown_fields=True):
     """One fault on the traffic between a node and some others, as that node sees it.
 
     `hosts`: the remote IP addresses it applies to; empty means all. `direction`: traffic that the
     node receives (`in`), sends (`out`) or both. `transport`: `udp`, `tcp`, both. Probabilities are
-    0 … 1 for each datagram; TCP knows only `blocked` and `latency`: the kernel hides the rest.
+    0 … 1 for each datagram; TCP knows only `blocked`, `latency` and `bandwidth`: the kernel hides
+    the rest. `SIMULATED_ONLY` names what a live agent cannot do.
     """
 
     hosts: tuple[str, ...] = ()
@@ -100,6 +252,13 @@ class LinkFault(Value, frozen=True, forbid_unknown_fields=True):
     corrupt: float = 0.0
     """Probability that one bit is flipped."""
     reorder_delay: float = 0.05
+    burst: Burst | None = None
+    bandwidth: Bandwidth | None = None
+    mtu: int = 0
+    """Bytes of an IP packet; datagrams that need a longer one are lost. 0: any length passes."""
+    shared: bool = False
+    """Whether all hosts are behind one line, as on an uplink: bursts hit them all, and they share
+    the bandwidth. Otherwise each has a line of its own. In and out are apart in any case."""
 
     def validate(self) -> None:
         """Check every field.
@@ -117,8 +276,25 @@ class LinkFault(Value, frozen=True, forbid_unknown_fields=True):
         for field in ("loss", "duplicate", "reorder", "corrupt"):
             _check_range(field, getattr(self, field), 0.0, 1.0)
         _check_range("reorder_delay", self.reorder_delay, 0.0, DELAY_MAX)
-        if self.latency is not None:
-            self.latency.validate()
+        check_mtu(self.mtu)
+        for part in (self.latency, self.burst, self.bandwidth):
+            if part is not None:
+                part.validate()
+
+
+SIMULATED_ONLY: Mapping[str, str] = MappingProxyType(
+    {"bandwidth": "a live agent's faults know no clock by which a queue would drain"}
+)
+"""Fields of `LinkFault` that have an effect in simulated worlds alone, and why."""
+
+
+def find_simulated_only(fault: LinkFault) -> dict[str, str]:
+    """What a fault asks for that a live agent would ignore: field to reason."""
+    return {
+        field: reason
+        for field, reason in SIMULATED_ONLY.items()
+        if getattr(fault, field) is not None
+    }
 
 
 class Delivery(Value, frozen=True):
@@ -137,6 +313,7 @@ class FaultTable:
 
     def __init__(self) -> None:
         self._faults: dict[str, LinkFault] = {}
+        self._known: dict[str, _Rule] = {}
         self._rules: dict[tuple[Transport, bool], list[_Rule]] = {}
 
     def list_faults(self) -> dict[str, LinkFault]:
@@ -179,7 +356,13 @@ class FaultTable:
         return any(rule.fault.blocked and rule.matches(remote) for rule in rules)
 
     def verdict(
-        self, transport: Transport, inbound: bool, remote: str, data: bytes, rng: random.Random
+        self,
+        transport: Transport,
+        inbound: bool,
+        remote: str,
+        data: bytes,
+        rng: random.Random,
+        now: float | None = None,
     ) -> tuple[Delivery, ...]:
         """What becomes of one datagram or stream write: none is a loss, two a duplicate.
 
@@ -191,6 +374,7 @@ class FaultTable:
             remote: IP address of the other side.
             data: The bytes.
             rng: Source of the draws.
+            now: Seconds on a clock that never goes back; without it there is no bandwidth limit.
         """
         deliveries = [Delivery(0.0, data)]
         for rule in self._rules.get((transport, inbound), ()):
@@ -198,17 +382,31 @@ class FaultTable:
                 continue
             if rule.fault.blocked:
                 return ()
+            line = rule.line(inbound, remote)
             if transport == "tcp":
-                deliveries = [_delayed(rule.fault, one, rng) for one in deliveries]
-            else:
-                deliveries = [out for one in deliveries for out in _apply(rule.fault, one, rng)]
+                deliveries = [
+                    _through(rule.fault, line, _delayed(rule.fault, line, one, rng), now)
+                    for one in deliveries
+                ]
+                continue
+            if exceeds_mtu(rule.fault.mtu, len(data), remote):
+                return ()
+            deliveries = [
+                out for one in deliveries for out in _apply(rule.fault, line, one, rng, now)
+            ]
         return tuple(deliveries)
 
     def _compile(self) -> None:
         """Sort the faults by the traffic they concern, so that a verdict looks at few."""
         rules: dict[tuple[Transport, bool], list[_Rule]] = {}
-        for fault in self._faults.values():
-            rule = _Rule(fault)
+        # A rule that stays keeps its lines: bursts and queues go on when another rule changes.
+        known = self._known
+        self._known = {
+            name: known[name] if name in known and known[name].fault is fault else _Rule(fault)
+            for name, fault in self._faults.items()
+        }
+        for rule in self._known.values():
+            fault = rule.fault
             transports: tuple[Transport, ...] = ("udp", "tcp")
             for transport in transports:
                 for inbound, direction in ((True, "in"), (False, "out")):
@@ -221,27 +419,46 @@ class FaultTable:
 
 
 class _Rule:
-    """A fault with its hosts as a set, each written as addresses of peers are."""
+    """A fault with its hosts as a set, each written as addresses of peers are, and its lines."""
 
-    __slots__ = ("_hosts", "fault")
+    __slots__ = ("_hosts", "_lines", "fault")
 
     def __init__(self, fault: LinkFault) -> None:
         self.fault = fault
         self._hosts = frozenset(host_of_ip(ip_of_host(host)) for host in fault.hosts)
+        self._lines: dict[tuple[bool, str], Line] = {}
+
+    def line(self, inbound: bool, remote: str) -> Line:
+        """The line on which traffic with `remote` comes in or goes out."""
+        is_apart = not self.fault.shared and len(self._lines) < LINES_MAX
+        key = (inbound, remote if is_apart or (inbound, remote) in self._lines else "")
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = Line()
+        return line
 
     def matches(self, remote: str) -> bool:
         """Whether the fault concerns traffic with `remote`."""
         return not self._hosts or remote in self._hosts
 
 
-def _apply(fault: LinkFault, delivery: Delivery, rng: random.Random) -> list[Delivery]:
+def _apply(
+    fault: LinkFault, line: Line, delivery: Delivery, rng: random.Random, now: float | None
+) -> list[Delivery]:
     """One fault on one datagram. The order of the draws is part of a seed's meaning: keep it."""
+    if fault.burst is not None and line.loses(fault.burst, rng):
+        return []
     if fault.loss and rng.random() < fault.loss:
         return []
     copies = 2 if fault.duplicate and rng.random() < fault.duplicate else 1
     out: list[Delivery] = []
     for _ in range(copies):
-        delay, data = _delayed(fault, delivery, rng).delay, delivery.data
+        delay, data = _delayed(fault, line, delivery, rng).delay, delivery.data
+        if fault.bandwidth is not None and now is not None:
+            wait = line.wait(fault.bandwidth, len(data), now, lossless=False)
+            if wait is None:
+                continue
+            delay = min(delay + wait, DELAY_MAX)
         if fault.reorder and rng.random() < fault.reorder:
             delay = min(delay + rng.uniform(0.0, fault.reorder_delay), DELAY_MAX)
         if fault.corrupt and rng.random() < fault.corrupt:
@@ -250,10 +467,20 @@ def _apply(fault: LinkFault, delivery: Delivery, rng: random.Random) -> list[Del
     return out
 
 
-def _delayed(fault: LinkFault, delivery: Delivery, rng: random.Random) -> Delivery:
+def _delayed(fault: LinkFault, line: Line, delivery: Delivery, rng: random.Random) -> Delivery:
     if fault.latency is None:
         return delivery
-    return Delivery(min(delivery.delay + fault.latency.sample(rng), DELAY_MAX), delivery.data)
+    delay = delivery.delay + line.delay(fault.latency, rng)
+    return Delivery(min(delay, DELAY_MAX), delivery.data)
+
+
+def _through(fault: LinkFault, line: Line, delivery: Delivery, now: float | None) -> Delivery:
+    """One write of a stream on a line of limited bandwidth: it waits, it is never lost."""
+    if fault.bandwidth is None or now is None:
+        return delivery
+    wait = line.wait(fault.bandwidth, len(delivery.data), now, lossless=True)
+    assert wait is not None
+    return Delivery(min(delivery.delay + wait, DELAY_MAX), delivery.data)
 
 
 def _flip_bit(data: bytes, rng: random.Random) -> bytes:
@@ -297,13 +524,17 @@ def _checked(read: Callable[[], object]) -> LinkFault:
     try:
         value = read()
         _check_keys(value, LinkFault)
-        if isinstance(value, dict) and value.get("latency") is not None:
-            _check_keys(value["latency"], Latency, "latency.")
+        if isinstance(value, dict):
+            for field, kind in _PARTS.items():
+                _check_keys(value.get(field), kind, f"{field}.")
         fault = msgspec.convert(value, LinkFault)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
         raise UsageError(f"not a link fault: {error}") from None
     fault.validate()
     return fault
+
+
+_PARTS: Mapping[str, type[Value]] = {"latency": Latency, "burst": Burst, "bandwidth": Bandwidth}
 
 
 def _check_keys(value: object, kind: type[Value], prefix: str = "") -> None:

@@ -3,15 +3,20 @@ from __future__ import annotations
 import contextlib
 import random
 import statistics
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from swimnomad import faults
 from swimnomad.errors import UsageError
 from swimnomad.faults import (
     DELAY_MAX,
     FAULTS_MAX,
+    SIMULATED_ONLY,
+    Bandwidth,
+    Burst,
     Delivery,
     FaultTable,
     Latency,
@@ -20,6 +25,8 @@ from swimnomad.faults import (
     fault_from_json,
     fault_from_value,
     fault_to_json,
+    find_simulated_only,
+    read_trace,
 )
 
 DATA = b"\x00" * 64
@@ -256,3 +263,131 @@ def test_a_verdict_is_a_function_of_table_bytes_and_seed(
 def test_arbitrary_bytes_are_a_fault_or_a_usage_error(data: bytes) -> None:
     with contextlib.suppress(UsageError):
         fault_from_json(data).validate()
+
+
+# --- bursts, bandwidth, MTU, traces ---------------------------------------------------------------
+
+
+def losses(table: FaultTable, remote: str, count: int, rng: random.Random) -> list[bool]:
+    return [not table.verdict("udp", False, remote, DATA, rng) for _ in range(count)]
+
+
+def test_each_host_has_a_line_of_its_own_unless_it_is_shared() -> None:
+    """A burst that never ends hits one host, or everybody at once."""
+    for shared in (False, True):
+        rng = random.Random(2)
+        fault = LinkFault(burst=Burst(enter=0.5, leave=0.0), shared=shared)
+        table = table_of(fault)
+        while not all(losses(table, "10.0.0.1", 1, rng)):
+            pass
+        always = random.Random(1)
+        always.random = lambda: 0.9  # type: ignore[method-assign]  # no line enters a burst
+        assert losses(table, "10.0.0.1", 1, always) == [True]
+        assert losses(table, "10.0.0.2", 1, always) == [shared]
+
+
+def test_a_burst_goes_on_when_another_fault_changes() -> None:
+    table = table_of(LinkFault(burst=Burst(enter=1.0, leave=0.0)))
+    rng = random.Random(1)
+    assert all(losses(table, "10.0.0.1", 5, rng))
+    table.set_fault("other", LinkFault(direction="in", loss=0.5))
+    line = table._known["fault-0"].line(False, "10.0.0.1")
+    assert line._is_bad
+    table.set_fault("fault-0", LinkFault(burst=Burst(enter=0.0, leave=0.0)))
+    assert not any(losses(table, "10.0.0.1", 5, rng))
+
+
+def test_bandwidth_needs_a_clock_and_shares_a_line_if_told_to() -> None:
+    rng = random.Random(1)
+    slow = LinkFault(bandwidth=Bandwidth(64.0, queue_bytes=64), shared=True)
+    table = table_of(slow)
+    assert table.verdict("udp", False, "10.0.0.1", DATA, rng) == (Delivery(0.0, DATA),)
+    delays = [
+        [one.delay for one in table.verdict("udp", False, f"10.0.0.{host}", DATA, rng, 5.0)]
+        for host in (1, 2, 3)
+    ]
+    assert delays == [[1.0], [2.0], []]
+    assert table.verdict("tcp", False, "10.0.0.4", DATA, rng, 5.0)[0].delay == 3.0
+    assert table.verdict("udp", True, "10.0.0.1", DATA, rng, 5.0)[0].delay == 1.0
+    assert find_simulated_only(slow).keys() == {"bandwidth"}
+    assert find_simulated_only(LinkFault(mtu=500, burst=Burst(0.1, 0.1))) == {}
+    assert set(SIMULATED_ONLY) <= set(LinkFault.__struct_fields__)
+
+
+def test_datagrams_above_the_mtu_are_lost_and_streams_are_not() -> None:
+    rng = random.Random(1)
+    table = table_of(LinkFault(mtu=92))
+    assert table.verdict("udp", False, "10.0.0.1", DATA, rng)
+    assert not table.verdict("udp", False, "10.0.0.1", DATA + b"x", rng)
+    assert not table.verdict("udp", False, "fd00::1", DATA, rng)
+    assert table.verdict("tcp", False, "10.0.0.1", bytes(9999), rng)
+
+
+def test_a_trace_is_drawn_in_order_for_each_host_or_shuffled() -> None:
+    rng = random.Random(1)
+    trace = Latency("trace", values=(0.1, 0.2, 0.3))
+    table = table_of(LinkFault(latency=trace))
+
+    def delays(host: str, count: int) -> list[float]:
+        return [table.verdict("udp", False, host, DATA, rng)[0].delay for _ in range(count)]
+
+    assert delays("10.0.0.1", 4) == [0.1, 0.2, 0.3, 0.1]
+    assert delays("10.0.0.2", 2) == [0.1, 0.2]
+    table = table_of(LinkFault(latency=Latency("trace", values=(0.1, 0.2, 0.3), shuffled=True)))
+    assert {round(one, 1) for one in delays("10.0.0.1", 60)} == {0.1, 0.2, 0.3}
+
+
+def test_beyond_so_many_hosts_the_rest_share_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "LINES_MAX", 2)
+    table = table_of(LinkFault(burst=Burst(0.5, 0.5)))
+    for number in range(50):
+        table.verdict("udp", False, f"10.0.0.{number}", DATA, random.Random(1))
+    assert len(table._known["fault-0"]._lines) == 3
+
+
+def test_a_trace_file_is_read_with_comments_and_its_errors_name_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "trace"
+    path.write_text("# seconds\n0.1\n\n0.25 # slow\n")
+    assert read_trace(path) == Latency("trace", values=(0.1, 0.25))
+    assert read_trace(path, shuffled=True).shuffled
+    for text, problem in (
+        ("0.1\nfast\n", ":2: 'fast' is not a number of seconds"),
+        ("", "values must be 1 to"),
+        ("0.1\n-1\n", r"values\[1\] must be 0 to 3600, not -1"),
+    ):
+        path.write_text(text)
+        with pytest.raises(UsageError, match=problem):
+            read_trace(path)
+    with pytest.raises(UsageError, match="nowhere"):
+        read_trace(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ({"burst": {"enter": 2, "leave": 0}}, "burst.enter must be 0 to 1, not 2"),
+        ({"burst": {"entre": 1}}, "unknown field burst.entre: allowed are enter, leave"),
+        ({"burst": {"enter": 1}}, "leave"),
+        ({"bandwidth": {"rate": 0}}, "bandwidth.rate must be 1 to 1e"),
+        ({"bandwidth": {"rate": 10, "queue_bytes": -1}}, "bandwidth.queue_bytes must be 0 to"),
+        ({"bandwidth": {"bps": 1}}, "unknown field bandwidth.bps: allowed are rate, queue_bytes"),
+        ({"mtu": 20}, "mtu must be 68 to 65575, not 20"),
+        ({"latency": {"kind": "trace"}}, "latency.values must be 1 to"),
+        ({"latency": {"kind": "trace", "a": 1, "values": [1]}}, "latency.a and b must be absent"),
+        ({"latency": {"values": [1]}}, "latency.values and shuffled must be absent"),
+    ],
+)
+def test_new_fields_are_checked_by_name(value: object, problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        fault_from_value(value)
+
+
+def test_a_fault_with_every_field_survives_json() -> None:
+    fault = LinkFault(
+        burst=Burst(0.1, 0.2, 0.9, 0.01),
+        bandwidth=Bandwidth(1000.0, 5),
+        mtu=1500,
+        shared=True,
+        latency=Latency("trace", values=(0.1,), shuffled=True),
+    )
+    assert fault_from_json(fault_to_json(fault)) == fault

@@ -2,20 +2,26 @@
 
 The states of its process: not booted, running, paused (stopped by a signal: the system still takes
 datagrams and connections for it), dead. A paused process loses no timer; on resuming the overdue
-ones fire first, then comes what was queued: the order in which a real agent's loop wakes.
+ones fire first, then comes what was queued: the order in which a real agent's loop wakes. Besides,
+a process may be starved, and the clock of its machine may not be the world's.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from swimnomad.faults import FaultTable
+from swimnomad.errors import UsageError
+from swimnomad.faults import FaultTable, Latency
 from swimnomad.names import Address, Stream, Value
+from swimnomad.sim.clock import Clock
 from swimnomad.sim.cores import find_gossip_node
 from swimnomad.sim.journal import Journal
 from swimnomad.sim.network import Network
 from swimnomad.sim.schedule import Schedule
+from swimnomad.sim.starvation import Action, LateReader
 from swimnomad.sim.streams import StreamEnd, StreamInput, StreamNetwork
 from swimnomad.swim.core import Core
 from swimnomad.swim.effects import (
@@ -43,6 +49,8 @@ RECEIVE_BUFFER_BYTES = 425_984
 """What Linux grants a UDP socket that asks for more than its default limit of 208 KiB."""
 DATAGRAM_OVERHEAD_BYTES = 768
 """What the kernel's own book-keeping adds to each queued datagram."""
+DRIFT_MAX = 0.9
+DRIFT_INTERVAL_MIN = 0.001
 BACKLOG_MAX = 128
 """Connections that wait to be accepted by a paused process."""
 
@@ -69,7 +77,7 @@ class Traffic:
         self.datagrams_received = 0
         self.datagram_bytes_received = 0
         self.datagrams_dropped = 0
-        """Arrived while the receive buffer of a paused process was full."""
+        """Arrived while the receive buffer of a paused or starved process was full."""
         self.streams_opened = 0
         self.stream_bytes_sent = 0
 
@@ -89,6 +97,7 @@ class Host:
         observers: list[Observer],
         *,
         rests: bool,
+        make_rng: Callable[[], random.Random],
     ) -> None:
         self.name = name
         self.address = address
@@ -106,13 +115,31 @@ class Host:
         self._journal = journal
         self._observers = observers
         self._rests = rests
-        self._timers: dict[Timer, int] = {}
-        self._timer_token = 0
-        self._overdue: list[tuple[Timer, int]] = []
+        self._make_rng = make_rng
+        self._rng: random.Random | None = None
+        self._clock: Clock | None = None
+        self._clock_changes = 0
+        self._drifts = 0
+        self._own_now = 0.0
+        self._late: LateReader | None = None
+        self._timers: dict[Timer, SetTimer] = {}
+        self._overdue: list[tuple[SetTimer, int]] = []
+        self._left_over: list[Action] = []
         self._inbox: list[DatagramReceived | StreamInput] = []
         self._inbox_bytes = 0
         self._inbox_connections = 0
         self._inbound = 0
+
+    @property
+    def is_starved(self) -> bool:
+        """Whether the process reads late."""
+        return self._late is not None
+
+    @property
+    def clock_time(self) -> float:
+        """What the machine's clock shows, in seconds since the world began."""
+        now = self._schedule.now
+        return now if self._clock is None else self._clock.own(now)
 
     @property
     def is_running(self) -> bool:
@@ -146,9 +173,11 @@ class Host:
         """Stop the process (SIGSTOP): its timers wait, what arrives is queued by the system."""
         assert self.core is not None, f"{self.name} does not run"
         if not self.is_paused:
-            self._let_ticks_rest(False)  # They will be late now, which a core minds.
+            self._let_ticks_rest(False)
             self._note("pause")
             self.is_paused = True
+            if self._late is not None:
+                self._late.is_held = True
 
     def resume(self) -> None:
         """Let the process go on (SIGCONT)."""
@@ -158,28 +187,116 @@ class Host:
         self.is_paused = False
         overdue, self._overdue = self._overdue, []
         inbox, self._inbox = self._inbox, []
-        self._inbox_bytes = self._inbox_connections = 0
-        for timer, token in overdue:
-            self._fire(timer, token)
+        left_over, self._left_over = self._left_over, []
+        for read in left_over:
+            read()
+        if self._late is not None:
+            self._late.go_on()
+        for setting, changes in overdue:
+            self._fire(setting, changes)
         for incoming in inbox:
-            self.give(incoming)
+            self._read_in_time(incoming)
         self._let_ticks_rest(True)
+
+    def starve(self, delay: Latency) -> None:
+        """Let the process read late: datagrams, streams and timers, each after a drawn delay.
+
+        The order stays; what waits takes room in the same bounded buffer as for a paused process.
+
+        Raises:
+            UsageError: If the process does not run, or the distribution is not allowed.
+        """
+        delay.validate("delay")
+        if self.core is None:
+            raise UsageError(f"{self.name} does not run")
+        self.feed()
+        self._let_ticks_rest(False)
+        self._note("starve", delay=delay)
+        self._late = LateReader(self._schedule, self._own_rng(), delay)
+        self._late.is_held = self.is_paused
+
+    def feed(self) -> None:
+        """Let a starved process read at once again, first of all what is waiting."""
+        if self._late is None:
+            return
+        self._note("feed")
+        waiting = self._late.take_all()
+        self._late = None
+        if self.is_paused:
+            self._left_over += waiting
+            return
+        for read in waiting:
+            read()
+        self._let_ticks_rest(True)
+
+    def set_clock_rate(self, rate: float) -> None:
+        """Let the machine's clock run fast (above 1) or slow from now on.
+
+        Raises:
+            UsageError: If no clock runs like that.
+        """
+        self._own_clock().set_rate(rate, self._schedule.now)
+        self._note("clock-rate", rate=rate)
+        self._drifts += 1  # It wanders no more.
+        self._arm_anew()
+
+    def jump_clock(self, seconds: float) -> None:
+        """Let the machine's clock jump ahead; below 0 it stands still until that much is made up.
+
+        Raises:
+            UsageError: If it is more than a day.
+        """
+        self._let_ticks_rest(False)
+        self._own_clock().jump(seconds, self._schedule.now)
+        self._note("clock-jump", seconds=seconds)
+        self._arm_anew()
+        self._let_ticks_rest(True)
+
+    def drift_clock(self, deviation: float, interval: float) -> None:
+        """Let the clock's rate wander: a new one each `interval` seconds, within 1 ± `deviation`.
+
+        Raises:
+            UsageError: If it could come to a stand, or would wander without a pause.
+        """
+        if not (0 <= deviation <= DRIFT_MAX and interval >= DRIFT_INTERVAL_MIN):
+            raise UsageError(
+                f"a clock drifts by 0 to {DRIFT_MAX} at intervals of {DRIFT_INTERVAL_MIN} s and "
+                f"more, not by {deviation:g} at intervals of {interval:g} s"
+            )
+        self._note("clock-drift", deviation=deviation, interval=interval)
+        self._drifts += 1
+        self._wander(deviation, interval, self._drifts)
+
+    def _wander(self, deviation: float, interval: float, drift: int) -> None:
+        if drift != self._drifts:
+            return
+        rate = 1.0 + self._own_rng().uniform(-deviation, deviation)
+        self._own_clock().set_rate(rate, self._schedule.now)
+        self._arm_anew()
+        self._schedule.at(self._schedule.now + interval, self._wander, deviation, interval, drift)
 
     def move(self, address: Address) -> None:
         """Take another address; only between two processes."""
         assert self.core is None, f"{self.name} runs"
         self.address = address
 
-    def give(self, incoming: Value) -> None:
-        """Give the core an input now and carry out what it asks for. A paused one is not asked."""
+    def give(self, incoming: Value, not_before: float = 0.0) -> None:
+        """Give the core an input now and carry out what it asks for. A paused one is not asked.
+
+        `not_before` is what the machine's clock must show by now.
+        """
         core = self.core
         assert core is not None, f"{self.name} does not run"
-        now = self._schedule.now
+        now = own = self._schedule.now
+        clock = None
+        if self._clock is not None:
+            # Rounding could show less than before, or than the timer that has just fired.
+            clock = own = self._own_now = max(self._clock.own(now), self._own_now, not_before)
         journal = self._journal
         if journal is not None:
-            journal.input(now, self.name, incoming)
+            journal.input(now, self.name, incoming, clock)
         try:
-            effects = core.handle(incoming, now)
+            effects = core.handle(incoming, own)
         except Exception as error:
             error.add_note(f"node {self.name} at {now!r} s, given {incoming!r}"[:2000])
             raise
@@ -194,16 +311,18 @@ class Host:
             return
         incoming = DatagramReceived(data, source)
         traffic = self.traffic
-        if self.is_paused:
+        must_wait = self.is_paused or self._late is not None
+        if must_wait:
             size = len(data) + DATAGRAM_OVERHEAD_BYTES
             if self._inbox_bytes + size > RECEIVE_BUFFER_BYTES:
                 traffic.datagrams_dropped += 1
                 return
             self._inbox_bytes += size
-            self._inbox.append(incoming)
         traffic.datagrams_received += 1
         traffic.datagram_bytes_received += len(data)
-        if not self.is_paused:
+        if must_wait:
+            self._put_off(incoming)
+        else:
             self.give(incoming)
 
     def is_listening(self) -> bool:
@@ -223,13 +342,40 @@ class Host:
         """Take what a connection has to report."""
         if self.core is None:
             return
-        if self.is_paused:
-            self._inbox.append(incoming)
+        if self.is_paused or self._late is not None:
             self._inbox_connections += isinstance(incoming, StreamOpened)
+            self._put_off(incoming)
         else:
             self.give(incoming)
 
+    def _put_off(self, incoming: DatagramReceived | StreamInput) -> None:
+        """Let something that has arrived wait; its room in the buffer is taken."""
+        if self.is_paused:
+            self._inbox.append(incoming)
+        else:
+            self._read_in_time(incoming)
+
+    def _read_in_time(self, incoming: DatagramReceived | StreamInput) -> None:
+        if self._late is None:
+            self._read(incoming)
+        else:
+            self._late.add(partial(self._read, incoming))
+
+    def _read(self, incoming: DatagramReceived | StreamInput) -> None:
+        """Let the core have what waited; its room is free again."""
+        if isinstance(incoming, DatagramReceived):
+            self._inbox_bytes -= len(incoming.data) + DATAGRAM_OVERHEAD_BYTES
+        else:
+            self._inbox_connections -= isinstance(incoming, StreamOpened)
+        self.give(incoming)
+
     def _let_ticks_rest(self, allowed: bool) -> None:
+        """Allow rest, or end it before something makes ticks late: a core minds late ticks.
+
+        Who is paused or starved may not rest, whatever else begins or ends.
+        """
+        if self.is_paused or self._late is not None:
+            return
         if self._rests and find_gossip_node(self.core) is not None:
             self.give(LetTicksRest(allowed))
 
@@ -238,30 +384,30 @@ class Host:
         self._network.detach(self)
         self.core = None
         self.is_paused = False
+        if self._late is not None:
+            self._late.take_all()  # to nobody
+            self._late = None
+        self._left_over.clear()
         self._timers.clear()
         self._overdue.clear()
         self._inbox.clear()
         self._inbox_bytes = self._inbox_connections = 0
 
-    def _carry_out(self, effect: Effect, now: float) -> None:
+    def _carry_out(self, effect: Any, now: float) -> None:  # noqa: ANN401 - told apart by class
         # By class and not by match: this runs for every effect, and most are of the first three.
-        kind: Any = type(effect)
+        kind = type(effect)
         if kind is SendDatagram:
-            assert isinstance(effect, SendDatagram)
             self.traffic.datagrams_sent += 1
             self.traffic.datagram_bytes_sent += len(effect.data)
             self._network.send_datagram(self, effect.to, effect.data)
         elif kind is SetTimer:
-            assert isinstance(effect, SetTimer)
-            self._timer_token = token = self._timer_token + 1
-            self._timers[effect.timer] = token
-            self._schedule.at(effect.at, self._fire, effect.timer, token)
+            self._timers[effect.timer] = effect
+            at = effect.at if self._clock is None else self._clock.world(effect.at)
+            self._schedule.at(at, self._fire, effect, self._clock_changes)
         elif kind is Emit:
-            assert isinstance(effect, Emit)
             for observer in self._observers:
                 observer(now, self.name, effect.event)
         elif kind is CancelTimer:
-            assert isinstance(effect, CancelTimer)
             self._timers.pop(effect.timer, None)
         else:
             self._carry_out_stream(effect)
@@ -282,14 +428,39 @@ class Host:
             case _:
                 raise AssertionError(f"unknown effect {effect!r}")
 
-    def _fire(self, timer: Timer, token: int) -> None:
-        if self._timers.get(timer) != token:
-            return  # replaced, cancelled, or of a process that is dead
+    def _fire(self, setting: SetTimer, changes: int) -> None:
+        if self._timers.get(setting.timer) is not setting or changes != self._clock_changes:
+            return  # replaced, cancelled, of a process that is dead, or armed anew
         if self.is_paused:
-            self._overdue.append((timer, token))
-            return
-        del self._timers[timer]
-        self.give(TimerFired(timer))
+            self._overdue.append((setting, changes))
+        elif self._late is not None:
+            self._late.add(partial(self._fire_late, setting))
+        else:
+            del self._timers[setting.timer]
+            self.give(TimerFired(setting.timer), setting.at)
+
+    def _fire_late(self, setting: SetTimer) -> None:
+        if self._timers.get(setting.timer) is setting:
+            del self._timers[setting.timer]
+            self.give(TimerFired(setting.timer), setting.at)
+
+    def _arm_anew(self) -> None:
+        """The clock runs differently: every timer is due at another time of the world."""
+        self._clock_changes += 1
+        clock = self._own_clock()
+        for setting in sorted(self._timers.values(), key=lambda one: one.at):
+            at = clock.world(setting.at)
+            self._schedule.at(at, self._fire, setting, self._clock_changes)
+
+    def _own_clock(self) -> Clock:
+        if self._clock is None:
+            self._clock = Clock()
+        return self._clock
+
+    def _own_rng(self) -> random.Random:
+        if self._rng is None:
+            self._rng = self._make_rng()
+        return self._rng
 
     def _note(self, fault: str, **details: object) -> None:
         if self._journal is not None:

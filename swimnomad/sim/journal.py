@@ -34,9 +34,15 @@ class Journal:
         self._lines: list[str] = [f'{{"journal":{FORMAT},"seed":{render(seed)}}}\n']
         self._names: dict[str, str] = {}
 
-    def input(self, now: float, node: str, incoming: object) -> None:
-        """A core is about to be given `incoming`."""
-        self._add(f"{self._start(now, node)}input{_members(incoming)}")
+    def input(self, now: float, node: str, incoming: object, clock: float | None = None) -> None:
+        """A core is about to be given `incoming`.
+
+        `clock` is what it is told of the time, if that is not `now`.
+        """
+        start = self._start(now, node)
+        if clock is not None:
+            start = f'{start}clock":{clock!r},"'
+        self._add(f"{start}input{_members(incoming)}")
 
     def effect(self, now: float, node: str, effect: object) -> None:
         """A core asked for `effect`."""

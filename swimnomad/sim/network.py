@@ -10,7 +10,17 @@ from __future__ import annotations
 import random
 from typing import Protocol
 
-from swimnomad.faults import FaultTable, Latency
+from swimnomad.errors import UsageError
+from swimnomad.faults import (
+    Bandwidth,
+    Burst,
+    FaultTable,
+    Latency,
+    Line,
+    Transport,
+    check_mtu,
+    exceeds_mtu,
+)
 from swimnomad.names import Address, Value
 from swimnomad.sim.journal import Journal
 from swimnomad.sim.schedule import Schedule
@@ -21,13 +31,45 @@ LOSSES_IN_A_ROW_MAX = 5
 
 
 class Link(Value, frozen=True):
-    """What a way between two nodes is like without faults: one-way delay, share of lost packets.
+    """What a way between two nodes is like without faults; the way back is another link.
 
-    The default is a quiet local network. Losses cost a TCP segment time, not the segment.
+    The default is a quiet local network. Losses cost a TCP segment time, not the segment. The
+    line, with its bursts, its queue and its place in a trace of delays, is shared by everybody
+    whose traffic takes the link: all of two regions, or just two nodes.
     """
 
     latency: Latency = Latency("uniform", 0.0002, 0.0008)
     loss: float = 0.0
+    """Share of lost packets, each on its own."""
+    burst: Burst | None = None
+    bandwidth: Bandwidth | None = None
+    mtu: int = 0
+    """Bytes of an IP packet; datagrams that need a longer one are lost. 0: any length passes."""
+
+    def validate(self) -> None:
+        """Check every field.
+
+        Raises:
+            UsageError: Naming the field, what was found and what is allowed.
+        """
+        if not 0.0 <= self.loss <= 1.0:
+            raise UsageError(f"loss must be 0 to 1, not {self.loss:g}")
+        check_mtu(self.mtu)
+        for part in (self.latency, self.burst, self.bandwidth):
+            if part is not None:
+                part.validate()
+
+
+class _Way:
+    """A link in one direction, and the line that remembers."""
+
+    __slots__ = ("is_plain", "line", "link")
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.line = Line()
+        self.is_plain = link.burst is None and link.bandwidth is None and not link.mtu
+        """Whether latency and independent losses are all there is."""
 
 
 class Endpoint(Protocol):
@@ -49,12 +91,12 @@ class Network:
     def __init__(self, schedule: Schedule, rng: random.Random, journal: Journal | None) -> None:
         self.schedule = schedule
         self.rng = rng
-        self.default_link = Link()
+        self._default = _Way(Link())
         self.datagrams_lost = 0
         """Datagrams dropped by a link or a fault, or sent to nobody."""
         self._journal = journal
         self._endpoints: dict[Address, Endpoint] = {}
-        self._links: dict[tuple[str, str], Link] = {}
+        self._ways: dict[tuple[str, str, Transport], _Way] = {}
 
     def attach(self, endpoint: Endpoint) -> None:
         """Let the endpoint receive at its address."""
@@ -69,34 +111,90 @@ class Network:
         """Who receives at an address."""
         return self._endpoints.get(address)
 
-    def set_link(self, source: str, target: str, link: Link) -> None:
-        """Set what the way from one region to another is like; the way back is set apart."""
-        self._links[source, target] = link
+    @property
+    def default_link(self) -> Link:
+        """What ways are like that were not set; setting it is not for the middle of a run."""
+        return self._default.link
 
-    def link(self, source: str, target: str) -> Link:
+    @default_link.setter
+    def default_link(self, link: Link) -> None:
+        link.validate()
+        self._default = _Way(link)
+
+    def set_link(
+        self, source: str, target: str, link: Link, transport: Transport | None = None
+    ) -> None:
+        """Set what the way from one region or node to another is like; the way back is set apart.
+
+        The nearest counts: of two nodes, else of node and region, region and node, two regions.
+
+        Args:
+            source: Name of a region or a node.
+            target: Name of a region or a node.
+            link: What it is like.
+            transport: `udp` or `tcp` for one of them alone; None for both, on one line.
+
+        Raises:
+            UsageError: If a field of the link is out of range.
+        """
+        link.validate()
+        way = _Way(link)
+        for one in ("udp", "tcp") if transport is None else (transport,):
+            self._ways[source, target, one] = way
+
+    def link(self, source: str, target: str, transport: Transport = "udp") -> Link:
         """The way from one region to another."""
-        return self._links.get((source, target), self.default_link)
+        return self._ways.get((source, target, transport), self._default).link
+
+    def _way(self, sender: Endpoint, target: Endpoint | None, transport: Transport) -> _Way:
+        ways = self._ways
+        if not ways:
+            return self._default
+        to = sender if target is None else target
+        for source in (sender.name, sender.region):
+            for destination in (to.name, to.region):
+                if way := ways.get((source, destination, transport)):
+                    return way
+        return self._default
 
     def send_datagram(self, sender: Endpoint, to: Address, data: bytes) -> None:
         """Send a datagram; whatever happens to it, the sender does not hear of it."""
         if not sender.faults.applies("udp", False):
             self._transmit(sender, to, data, 0.0)
             return
-        deliveries = sender.faults.verdict("udp", False, to.host, data, self.rng)
+        now = self.schedule.now
+        deliveries = sender.faults.verdict("udp", False, to.host, data, self.rng, now)
         if not deliveries:
             self._lose(sender.name, "out", to)
         for one in deliveries:
             self._transmit(sender, to, one.data, one.delay)
 
     def _transmit(self, sender: Endpoint, to: Address, data: bytes, delay: float) -> None:
-        target = self._endpoints.get(to)
-        link = self.link(sender.region, target.region if target else sender.region)
+        way = self._way(sender, self._endpoints.get(to), "udp")
+        link = way.link
         if link.loss and self.rng.random() < link.loss:
             self._lose(sender.name, "link", to)
             return
         schedule = self.schedule
-        arrival = schedule.now + delay + link.latency.sample(self.rng)
+        if not way.is_plain:
+            wait = self._pass(way, data, to)
+            if wait is None:
+                self._lose(sender.name, "link", to)
+                return
+            delay += wait
+        arrival = schedule.now + delay + way.line.delay(link.latency, self.rng)
         schedule.at(arrival, self._arrive, to, data, sender.address)
+
+    def _pass(self, way: _Way, data: bytes, to: Address) -> float | None:
+        """Seconds that a datagram waits for its turn on a link, or None if the link loses it."""
+        link = way.link
+        if exceeds_mtu(link.mtu, len(data), to.host):
+            return None
+        if link.burst is not None and way.line.loses(link.burst, self.rng):
+            return None
+        if link.bandwidth is None:
+            return 0.0
+        return way.line.wait(link.bandwidth, len(data), self.schedule.now, lossless=False)
 
     def _arrive(self, to: Address, data: bytes, source: Address) -> None:
         # Looked up now and not at sending: a process that has started in the meantime gets it.
@@ -107,7 +205,8 @@ class Network:
         if not target.faults.applies("udp", True):
             target.receive_datagram(data, source)
             return
-        deliveries = target.faults.verdict("udp", True, source.host, data, self.rng)
+        now = self.schedule.now
+        deliveries = target.faults.verdict("udp", True, source.host, data, self.rng, now)
         if not deliveries:
             self._lose(target.name, "in", source)
         for one in deliveries:
@@ -123,22 +222,30 @@ class Network:
         if target is not None:
             target.receive_datagram(data, source)
 
-    def stream_delay(self, sender: Endpoint, receiver: Endpoint | None, to: Address) -> float:
+    def stream_delay(
+        self, sender: Endpoint, receiver: Endpoint | None, to: Address, data: bytes = b""
+    ) -> float:
         """Seconds that one TCP segment takes, retransmissions after losses included."""
-        link = self.link(sender.region, receiver.region if receiver else sender.region)
-        delay = link.latency.sample(self.rng)
+        way, now = self._way(sender, receiver, "tcp"), self.schedule.now
+        link = way.link
+        delay = way.line.delay(link.latency, self.rng)
         timeout = RETRANSMISSION_TIMEOUT
         for _ in range(LOSSES_IN_A_ROW_MAX):
-            if not link.loss or self.rng.random() >= link.loss:
+            is_lost = bool(link.loss) and self.rng.random() < link.loss
+            if link.burst is not None and not is_lost:
+                is_lost = way.line.loses(link.burst, self.rng)
+            if not is_lost:
                 break
             delay += timeout
             timeout *= 2
+        if link.bandwidth is not None:
+            delay += way.line.wait(link.bandwidth, len(data), now, lossless=True) or 0.0
         for endpoint, inbound, remote in (
             (sender, False, to.host),
             (receiver, True, sender.address.host),
         ):
             if endpoint is not None and endpoint.faults.applies("tcp", inbound):
-                verdict = endpoint.faults.verdict("tcp", inbound, remote, b"", self.rng)
+                verdict = endpoint.faults.verdict("tcp", inbound, remote, data, self.rng, now)
                 delay += sum(one.delay for one in verdict)
         return delay
 

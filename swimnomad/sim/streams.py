@@ -204,7 +204,8 @@ class StreamNetwork:
             end.attempts = 0
             segment, data = end.queue.popleft()
             # Never before what was sent earlier: TCP keeps the order whatever the delays are.
-            at = max(end.last_arrival, schedule.now + network.stream_delay(end.host, peer.host, to))
+            delay = network.stream_delay(end.host, peer.host, to, data)
+            at = max(end.last_arrival, schedule.now + delay)
             end.last_arrival = at
             schedule.at(at, self._arrived, peer, segment, data)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from swimnomad.errors import UsageError
-from swimnomad.faults import FaultTable, LinkFault, partition_faults
+from swimnomad.faults import FaultTable, LinkFault, Transport, partition_faults
 from swimnomad.names import Address
 from swimnomad.sim.host import Host, Observer
 from swimnomad.sim.journal import Journal
@@ -65,6 +66,7 @@ class World:
             self.journal,
             self.observers,
             rests=self.rests,
+            make_rng=partial(random.Random, f"{self.seed}/{name}/host"),
         )
         self.hosts[name] = host
         return host
@@ -87,9 +89,13 @@ class World:
         boots = host.boots if host else 0
         return random.Random(f"{self.seed}/{name}/{boots}" if boots else f"{self.seed}/{name}")
 
-    def set_link(self, source: str, target: str, link: Link) -> None:
-        """Set what the way from one region to another is like."""
-        self.network.set_link(source, target, link)
+    def set_link(
+        self, source: str, target: str, link: Link, transport: Transport | None = None
+    ) -> None:
+        """Set what the way from one region or node to another is like; see `Network.set_link`."""
+        self.network.set_link(source, target, link, transport)
+        if self.journal is not None:
+            self._note(source, "set-link", target=target, link=link, transport=transport)
 
     def set_fault(self, node: str, name: str, fault: LinkFault) -> None:
         """Put a fault into the table of a node, or replace the one of that name."""

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from swimnomad.errors import UsageError
-from swimnomad.faults import LinkFault
+from swimnomad.faults import Bandwidth, Burst, Latency, LinkFault
 from swimnomad.serf.events import MemberFailed, Status
 from swimnomad.serf.inputs import ForceLeave, Join, Leave
 from swimnomad.sim.cluster import NodeSpec, SimCluster, node_names
 from swimnomad.sim.journal import Journal
+from swimnomad.sim.network import Link
 from swimnomad.sim.world import World
 from swimnomad.swim.effects import Event
 from swimnomad.swim.events import JoinFinished, LeaveFinished
@@ -43,9 +44,30 @@ def status_of(cluster: SimCluster, observer: str, name: str) -> Status | None:
 def journal_hash(seed: int) -> str:
     journal = Journal(seed)
     cluster = cluster_of(4, seed, journal)
-    cluster.world.set_fault("node-2", "weather", LinkFault(loss=0.2, corrupt=0.05))
+    world = cluster.world
+    world.set_fault("node-2", "weather", LinkFault(loss=0.2, corrupt=0.05))
+    world.set_link(
+        "global",
+        "node-3",
+        Link(
+            Latency("trace", values=(0.001, 0.02, 0.005), shuffled=True),
+            burst=Burst(0.05, 0.3),
+            bandwidth=Bandwidth(20_000.0),
+            mtu=1200,
+        ),
+    )
+    world.set_fault("node-1", "uplink", LinkFault(bandwidth=Bandwidth(9_000.0), shared=True))
+    cluster.host("node-3").starve(Latency("lognormal", 0.05, 1.0))
+    cluster.host("node-1").drift_clock(0.2, 0.5)
+    world.run_for(10)
+    cluster.host("node-3").pause()
+    cluster.host("node-2").jump_clock(2.5)
+    cluster.host("node-1").jump_clock(-1.0)
     cluster.kill("node-4")
-    cluster.world.run_for(15)
+    world.run_for(5)
+    cluster.host("node-3").resume()
+    cluster.host("node-3").feed()
+    world.run_for(10)
     return journal.sha256()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from swimnomad.errors import UsageError
-from swimnomad.faults import LinkFault
+from swimnomad.faults import Latency, LinkFault
 from swimnomad.nomad.core import NomadCore
 from swimnomad.serf.events import Status
 from swimnomad.serf.inputs import ForceLeave, Leave, SendUserEvent
@@ -101,6 +101,13 @@ def eventful_life(rests: bool, path: Path) -> str:
     cluster.host("node-2").resume()
     world.run_for(10)
     world.heal()
+    cluster.host("node-4").starve(Latency("uniform", 0.0, 0.3))
+    cluster.host("node-6").set_clock_rate(1.25)
+    world.run_for(10)
+    cluster.host("node-4").feed()
+    cluster.host("node-6").jump_clock(1.7)
+    world.run_for(5)
+    cluster.host("node-6").jump_clock(-0.7)
     cluster.kill("node-3")
     world.run_for(25)
     cluster.command("node-1", lambda op: ForceLeave(op, "node-3.global"))
@@ -116,7 +123,7 @@ def eventful_life(rests: bool, path: Path) -> str:
 
 
 def test_sleeping_through_empty_ticks_changes_nothing_but_the_ticks(tmp_path: Path) -> None:
-    """Times, draws and all bytes are the same, also around a pause, which makes ticks late."""
+    """Times, draws and all bytes are the same, also where a fault makes ticks late."""
     resting = eventful_life(True, tmp_path / "resting")
     restless = eventful_life(False, tmp_path / "restless")
     assert resting.count("\n") > 5000

@@ -25,7 +25,19 @@ MAY_IMPORT = {
     "http": {"swim", "serf", "nomad"},
     "live": {"wire", "swim", "serf", "nomad", "http"},
     "scenario": {"wire", "swim", "serf", "nomad", "sim", "live"},
-    "cli": {"wire", "swim", "serf", "nomad", "sim", "live", "http", "scenario", "testing"},
+    "explore": {"wire", "swim", "serf", "nomad", "sim", "scenario"},
+    "cli": {
+        "wire",
+        "swim",
+        "serf",
+        "nomad",
+        "sim",
+        "live",
+        "http",
+        "scenario",
+        "explore",
+        "testing",
+    },
     "testing": {"wire", "swim", "serf", "nomad", "sim", "live", "http", "scenario"},
 }
 WORLD_MODULES = {"trio", "time", "socket", "asyncio", "threading", "select", "selectors"}

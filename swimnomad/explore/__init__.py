@@ -1,0 +1,1 @@
+"""Searches for fault schedules that break a promise, and makes what it finds short."""

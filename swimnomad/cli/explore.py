@@ -73,7 +73,7 @@ def _check_out(_ctx: click.Context, _param: click.Parameter, path: Path | None) 
 def command(
     *, path: Path, runs: int, seed: int, jobs: int | None, out: Path | None, compat: str | None
 ) -> int:
-    """Search for a schedule of faults that breaks a promise, and make it short.
+    """Search for a schedule of faults that breaks a promise.
 
     Takes the cluster, the network and the steps of SCENARIO, and adds random trouble after them;
     what SCENARIO expects is left out. After every step of every node the invariants are checked.

@@ -11,10 +11,11 @@ from swimnomad.faults import LinkFault
 from swimnomad.scenario.agenda import Agenda
 from swimnomad.scenario.backend import Backend
 from swimnomad.scenario.facts import Facts, Life
-from swimnomad.scenario.links import LinkRule
+from swimnomad.scenario.links import LinkRule, standing_rules
 from swimnomad.scenario.model import (
     BlockArgs,
     ChurnArgs,
+    ClusterSpec,
     ConflictArgs,
     EventArgs,
     FloodArgs,
@@ -22,9 +23,12 @@ from swimnomad.scenario.model import (
     HealArgs,
     JoinArgs,
     LinkArgs,
+    NetworkSpec,
     PartitionArgs,
     RestartArgs,
+    SkewArgs,
     StartArgs,
+    StarveArgs,
     Step,
     TagsArgs,
     TargetArgs,
@@ -46,7 +50,17 @@ class Actions:
         self._agenda = agenda
         self._rng = rng
         self._rules: dict[str, LinkRule] = {}
+        self._standing: dict[str, LinkRule] = {}
+        """Those of the network, which no step heals."""
+        self._starved: dict[str, tuple[str, ...]] = {}
+        self._skewed: dict[str, tuple[str, ...]] = {}
+        """Steps that go on, to their nodes."""
         self._installed: dict[tuple[str, str], LinkFault] = {}
+
+    async def install_network(self, cluster: ClusterSpec, network: NetworkSpec) -> None:
+        """Put what the network does to datagrams at the nodes, once they run."""
+        self._standing = standing_rules(network, cluster.node_regions)
+        await self._install_rules()
 
     async def perform(self, step: Step, place: str) -> tuple[str, ...]:
         """Do one step; return the nodes it acted upon.
@@ -77,6 +91,10 @@ class Actions:
                 return await self._set_tags(step.args)
             case EventArgs():
                 return await self._send_event(step.args)
+            case StarveArgs():
+                return await self._starve(step.args, step.id or f"step-{place}", place)
+            case SkewArgs():
+                return await self._skew(step.args, step.id or f"step-{place}", place)
             case ChurnArgs():
                 return self._churn(step.args, f"{place} (churn)")
             case ConflictArgs():
@@ -184,11 +202,46 @@ class Actions:
             for name in rule.targets + rule.peers
         }
         await self._install_rules()
+        await self._heal_nodes(steps)
         names = {name: None for rule in healed for name in rule.targets + rule.peers}
         calmed = [name for name in names if name not in still_cut]
         running = [name for name in calmed if self._facts.lives[name] != "paused"]
         self._facts.calm(self._backend.now, running)
         return tuple(names)
+
+    async def _heal_nodes(self, steps: Sequence[str]) -> None:
+        """Feed the starved and set the clocks right, of some steps or all."""
+        for step in steps or tuple(self._starved):
+            for name in self._starved.pop(step, ()):
+                if self._facts.lives[name] in ("running", "paused"):
+                    await self._backend.feed(name)
+        for step in steps or tuple(self._skewed):
+            for name in self._skewed.pop(step, ()):
+                await self._backend.skew(name, rate=1.0, jump=0.0, drift=0.0, every=0.0)
+
+    async def _starve(self, args: StarveArgs, rule: str, place: str) -> tuple[str, ...]:
+        names = self._choose(args.target, ("running",))
+        for name in names:
+            await self._backend.starve(name, args.delay)
+        self._starved[rule] = names
+        self._end_later(args.lasting, rule, f"{place} (starve)")
+        return names
+
+    async def _skew(self, args: SkewArgs, rule: str, place: str) -> tuple[str, ...]:
+        names = self._choose(args.target, ANY_LIFE)
+        for name in names:
+            await self._backend.skew(
+                name, rate=args.rate, jump=args.jump, drift=args.drift, every=args.every
+            )
+        if args.rate is not None or args.drift:
+            self._skewed[rule] = names
+            self._end_later(args.lasting, rule, f"{place} (skew)")
+        return names
+
+    def _end_later(self, lasting: float | None, rule: str, step: str) -> None:
+        if lasting is not None:
+            end = self._backend.now + lasting
+            self._agenda.add(end, step, partial(self._heal_nodes, (rule,)))
 
     async def _install_rules(self) -> None:
         """Bring the faults at all running nodes in line with the rules in force.
@@ -196,10 +249,11 @@ class Actions:
         A paused node cannot be told; `resume` comes here again.
         """
         lives, installed = self._facts.lives, self._installed
+        everybody, host_of = tuple(lives), self._backend.host_of
         wanted = {
             (node, f"{rule_name}.{suffix}"): fault
-            for rule_name, rule in self._rules.items()
-            for (node, suffix), fault in rule.faults(self._backend.host_of).items()
+            for rule_name, rule in (*self._standing.items(), *self._rules.items())
+            for (node, suffix), fault in rule.faults(host_of, everybody).items()
             if lives[node] == "running"
         }
         for node, name in list(installed):

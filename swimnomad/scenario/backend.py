@@ -10,7 +10,7 @@ import random
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from swimnomad.faults import LinkFault
+from swimnomad.faults import Latency, LinkFault
 from swimnomad.names import Value
 from swimnomad.scenario.model import ClusterSpec, NetworkSpec
 
@@ -92,6 +92,20 @@ class Backend(Protocol):
 
     async def send_event(self, name: str, event: str, payload: bytes) -> None:
         """Broadcast a user event."""
+        ...
+
+    async def starve(self, name: str, delay: Latency) -> None:
+        """Let a running node read late; each thing after a delay drawn anew."""
+        ...
+
+    async def feed(self, name: str) -> None:
+        """Let it read in time again; one that is not starved does so already."""
+        ...
+
+    async def skew(
+        self, name: str, *, rate: float | None, jump: float, drift: float, every: float
+    ) -> None:
+        """Let a node's clock run wrong: as `SkewArgs`."""
         ...
 
     async def start_twin(self, name: str, join: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ so sending is left alone where the receiver is a target, too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -19,10 +19,15 @@ from swimnomad.scenario.model import (
     DuplicateArgs,
     LatencyArgs,
     LinkArgs,
+    LinkFields,
     LossArgs,
+    NetworkSpec,
     PartitionArgs,
     ReorderArgs,
 )
+from swimnomad.scenario.wiring import bursts, ends_of, nodes_at
+
+EVERYBODY = ("*",)
 
 
 class LinkRule(Value, frozen=True):
@@ -35,25 +40,36 @@ class LinkRule(Value, frozen=True):
     is_cut: bool
     """Whether it can make healthy nodes unreachable for each other."""
 
-    def faults(self, host_of: Callable[[str], str]) -> dict[tuple[str, str], LinkFault]:
-        """Node and suffix of the fault's name to fault; addresses as they are now."""
-        if isinstance(self.args, PartitionArgs):
+    def faults(
+        self, host_of: Callable[[str], str], everybody: Sequence[str]
+    ) -> dict[tuple[str, str], LinkFault]:
+        """Node and suffix of the fault's name to fault; nodes and addresses as they are now.
+
+        A rule for everybody takes in nodes that were started later.
+        """
+        args = self.args
+        if isinstance(args, PartitionArgs):
             found = partition_faults(
                 {name: host_of(name) for name in self.targets},
                 {name: host_of(name) for name in self.peers},
-                one_way=self.args.one_way,
+                one_way=args.one_way,
             )
             return {(name, "cut"): fault for name, fault in found.items()}
-        template = _template(self.args)
+        targets = everybody if args.target == EVERYBODY else self.targets
+        # No hosts means all of them: a thousand nodes must not list each other a thousand times.
+        peers = None if args.peers == EVERYBODY else self.peers
+        outside = list(everybody) if peers is None else list(peers)
+        if args.direction != "out":
+            within = dict.fromkeys(targets)
+            outside = [name for name in outside if name not in within]
+        template = _template(args)
         faults: dict[tuple[str, str], LinkFault] = {}
-        for name in self.targets:
-            others = [peer for peer in self.peers if peer != name]
-            outside = [peer for peer in others if peer not in self.targets]
-            if self.args.direction in ("in", "both"):
-                self._add(faults, name, "in", others, template, host_of)
-            if self.args.direction == "out":
-                self._add(faults, name, "out", others, template, host_of)
-            elif self.args.direction == "both":
+        for name in targets:
+            if args.direction != "out":
+                self._add(faults, name, "in", peers, template, host_of)
+            if args.direction == "out":
+                self._add(faults, name, "out", peers, template, host_of)
+            elif args.direction == "both":
                 self._add(faults, name, "out", outside, template, host_of)
         return faults
 
@@ -62,19 +78,52 @@ class LinkRule(Value, frozen=True):
         faults: dict[tuple[str, str], LinkFault],
         name: str,
         direction: str,
-        peers: Sequence[str],
+        peers: Sequence[str] | None,
         template: LinkFault,
         host_of: Callable[[str], str],
     ) -> None:
-        if peers:  # no hosts would mean all hosts
-            hosts = tuple(host_of(peer) for peer in peers)
+        hosts = tuple(host_of(peer) for peer in peers or () if peer != name)
+        if hosts or peers is None:  # no hosts would mean all hosts
             faults[name, direction] = msgspec.structs.replace(
                 template, hosts=hosts, direction=direction
             )
 
 
+def standing_rules(network: NetworkSpec, names: Mapping[str, str]) -> dict[str, LinkRule]:
+    """What a network does to datagrams from the beginning to the end, beyond what links know.
+
+    Args:
+        network: What the file says.
+        names: Node to region, of the nodes there are.
+    """
+    everybody = tuple(names)
+    rules: dict[str, LinkRule] = {}
+    for args in _ailments(network, EVERYBODY, EVERYBODY):
+        rules[f"network.{len(rules)}"] = LinkRule(args, everybody, everybody, False)
+    for spec in network.links:
+        for sources, targets in ends_of(spec):
+            first, second = nodes_at(sources, names), nodes_at(targets, names)
+            for args in _ailments(spec, second, first):
+                rules[f"network.{len(rules)}"] = LinkRule(args, second, first, False)
+    return rules
+
+
+def _ailments(
+    fields: LinkFields, target: tuple[str, ...], peers: tuple[str, ...]
+) -> Iterator[LinkArgs]:
+    """At those who receive: a datagram passes one of them, and that once."""
+    if fields.duplicate:
+        yield DuplicateArgs(target, peers, "in", share=fields.duplicate)
+    if fields.reorder:
+        yield ReorderArgs(target, peers, "in", share=fields.reorder, delay=fields.reorder_delay)
+    if fields.corrupt:
+        yield CorruptArgs(target, peers, "in", share=fields.corrupt)
+
+
 def _template(args: LinkArgs) -> LinkFault:
     match args:
+        case LossArgs(share=share, burst=length) if length:
+            return LinkFault(transport="udp", burst=bursts(share, length))
         case LossArgs(share=share):
             return LinkFault(transport="udp", loss=share)
         case DuplicateArgs(share=share):

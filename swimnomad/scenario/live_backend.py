@@ -21,7 +21,7 @@ import msgspec
 import trio  # noqa: TID251 - the live part of this room
 
 from swimnomad.errors import OperationError, UsageError
-from swimnomad.faults import LinkFault, fault_to_json
+from swimnomad.faults import Latency, LinkFault, fault_to_json
 from swimnomad.live.cluster import ClusterSpec as LocalSpec
 from swimnomad.live.cluster import LocalCluster
 from swimnomad.live.nurseries import plain_nursery
@@ -36,6 +36,8 @@ from swimnomad.scenario.runner import Runner
 HTTP_TIMEOUT = 10.0
 WATCH_TIMEOUT = 10.0
 """Seconds until a new agent must have answered the request for its events."""
+STARVED_TURN = 0.01
+"""Seconds that a starved process runs between two stops."""
 JUNK_PAUSE = 0.005
 """Seconds between two handfuls of junk."""
 _SEEN_BY_EVENT: dict[str, Seen] = {
@@ -84,6 +86,7 @@ class LiveBackend:
         self._zero = time.time()
         self._agents: dict[str, str] = {}
         """Short name of the scenario to that of the local cluster."""
+        self._starving: dict[str, trio.CancelScope] = {}
         self._members: dict[str, str] = {}
         """Name in the pool to short name."""
 
@@ -127,7 +130,11 @@ class LiveBackend:
         """End every agent."""
         if self._cluster is not None:
             cluster, self._cluster = self._cluster, None
+            for scope in self._starving.values():
+                scope.cancel()
             for name, agent in self._agents.items():
+                if self._starving.pop(name, None):
+                    cluster.resume(agent)
                 # A stopped process cannot be asked to end.
                 if self._facts.lives.get(name) == "paused":
                     cluster.resume(agent)
@@ -161,6 +168,8 @@ class LiveBackend:
 
     async def leave(self, names: Sequence[str]) -> None:
         """Let agents leave, all at once, and wait until they have stopped."""
+        for name in names:
+            await self.feed(name)
         async with plain_nursery() as nursery:
             for name in names:
                 nursery.start_soon(self._up.leave, self._agents[name])
@@ -173,10 +182,12 @@ class LiveBackend:
 
     async def kill(self, name: str) -> None:
         """SIGKILL."""
+        await self.feed(name)
         await self._up.kill(self._agents[name])
 
     async def pause(self, name: str) -> None:
         """SIGSTOP."""
+        await self.feed(name)
         self._up.pause(self._agents[name])
 
     async def resume(self, name: str) -> None:
@@ -190,6 +201,36 @@ class LiveBackend:
     async def send_event(self, name: str, event: str, payload: bytes) -> None:
         """Refused by the loader."""
         raise UsageError("event is not possible on live")
+
+    async def starve(self, name: str, delay: Latency) -> None:
+        """Stop the process again and again, each time for a delay, with a moment in between."""
+        await self.feed(name)
+        scope = self._starving[name] = trio.CancelScope()
+        rng = random.Random(f"starve {name}")
+
+        async def stop_and_go() -> None:
+            turn = 0
+            with scope:
+                while True:
+                    self._up.pause(self._agents[name])
+                    await trio.sleep(delay.sample(rng, turn))
+                    self._up.resume(self._agents[name])
+                    await trio.sleep(STARVED_TURN)
+                    turn += 1
+
+        self._nursery.start_soon(stop_and_go)
+
+    async def feed(self, name: str) -> None:
+        """Let it run again."""
+        if scope := self._starving.pop(name, None):
+            scope.cancel()
+            self._up.resume(self._agents[name])
+
+    async def skew(
+        self, name: str, *, rate: float | None, jump: float, drift: float, every: float
+    ) -> None:
+        """Refused by the loader."""
+        raise UsageError("skew is not possible on live")
 
     async def start_twin(self, name: str, join: Sequence[str]) -> None:
         """Refused by the loader."""

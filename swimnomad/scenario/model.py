@@ -13,9 +13,9 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from swimnomad.faults import Latency
+from swimnomad.faults import Bandwidth, Latency
 from swimnomad.names import Value
-from swimnomad.scenario.quantities import Duration, Nodes, Settings, Share
+from swimnomad.scenario.quantities import Duration, Nodes, Settings, Share, SignedDuration
 from swimnomad.sim.cluster import node_names
 
 Targets = tuple[str, ...]
@@ -64,27 +64,35 @@ class ClusterSpec(Value, frozen=True):
         return found
 
 
-class LinkSpec(Value, frozen=True):
-    """What the way between two nodes is like without faults."""
+class LinkFields(Value, frozen=True, rename="kebab"):
+    """What a way between two nodes is like without faults. `loss` 0 and None: as usual."""
 
     latency: Latency | None = None
     loss: Share = 0.0
+    burst: float = 0.0
+    """Datagrams lost in a row on average; 0: each is lost or not on its own."""
+    bandwidth: Bandwidth | None = None
+    mtu: int = 0
+    """Bytes of the longest IP packet; datagrams that need a longer one are lost. 0: any."""
+    duplicate: Share = 0.0
+    reorder: Share = 0.0
+    reorder_delay: Duration = 0.05
+    corrupt: Share = 0.0
 
 
-class RegionLink(Value, frozen=True):
-    """A link between two regions, both ways."""
+class LinkSpec(LinkFields, frozen=True, rename={"source": "from", "target": "to"}):
+    """A rule for some ways: `between` two regions or nodes, or one way `from` … `to`."""
 
-    between: Targets
-    latency: Latency | None = None
-    loss: Share = 0.0
+    between: Targets = ()
+    source: Targets = ()
+    target: Targets = ()
+    transport: Literal["udp", "tcp", "both"] = "both"
 
 
-class NetworkSpec(Value, frozen=True):
-    """Links: the default, and those between particular regions."""
+class NetworkSpec(LinkFields, frozen=True):
+    """What all ways are like, and those that are different."""
 
-    latency: Latency | None = None
-    loss: Share = 0.0
-    links: tuple[RegionLink, ...] = ()
+    links: tuple[LinkSpec, ...] = ()
 
 
 class StartArgs(Value, frozen=True):
@@ -163,6 +171,8 @@ class LossArgs(LinkArgs, frozen=True):
 
     SHORT: ClassVar[str] = "share"
     share: Share = 0.1
+    burst: float = 0.0
+    """Datagrams lost in a row on average; 0: each is lost or not on its own."""
 
 
 class LatencyArgs(LinkArgs, frozen=True):
@@ -200,6 +210,36 @@ class BlockArgs(LinkArgs, frozen=True):
 
     SHORT: ClassVar[str] = "target"
     transport: Literal["udp", "tcp", "both"] = "both"
+
+
+class StarveArgs(Value, frozen=True, rename={"lasting": "for"}):
+    """Let nodes read late: whatever arrives, and every timer, waits for a delay drawn anew.
+
+    For `lasting` seconds, or until healed.
+    """
+
+    SHORT: ClassVar[str] = "target"
+    target: Targets
+    delay: Latency = Latency("uniform", 0.0, 1.0)
+    lasting: Duration | None = None
+
+
+class SkewArgs(Value, frozen=True, rename={"lasting": "for"}):
+    """Let the clocks of nodes run wrong.
+
+    `rate`: seconds they count in a real one. `jump`: they show so much more at once; below 0 they
+    stand still for as long, since the clocks that timeouts are taken from never go back. `drift`:
+    the rate wanders, a new one every `every` seconds, at most so far from 1. Rate and drift end
+    after `lasting` seconds, or when healed.
+    """
+
+    SHORT: ClassVar[str] = "target"
+    target: Targets
+    rate: float | None = None
+    jump: SignedDuration = 0.0
+    drift: Share = 0.0
+    every: Duration = 1.0
+    lasting: Duration | None = None
 
 
 class ChurnArgs(Value, frozen=True, rename={"lasting": "for"}):

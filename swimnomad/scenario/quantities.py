@@ -6,6 +6,8 @@ from typing import Annotated
 
 Duration = Annotated[float, "duration"]
 """Seconds, written with a unit."""
+SignedDuration = Annotated[float, "signed"]
+"""Seconds that may be below 0."""
 Share = Annotated[float, "share"]
 """A probability, written as a number or with a per cent sign."""
 Nodes = Annotated[int | tuple[str, ...], "nodes"]

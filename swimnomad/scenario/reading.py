@@ -22,10 +22,10 @@ import msgspec
 import yaml
 
 from swimnomad.errors import ConfigError, UsageError
-from swimnomad.faults import Latency
+from swimnomad.faults import Bandwidth, Latency
 from swimnomad.names import Value
 from swimnomad.scenario.settings import SETTING_KINDS
-from swimnomad.scenario.units import parse_duration, parse_share
+from swimnomad.scenario.units import parse_bytes, parse_duration, parse_share, parse_signed
 
 _Node = yaml.Node
 LATENCIES: dict[str, tuple[str, str]] = {
@@ -35,6 +35,10 @@ LATENCIES: dict[str, tuple[str, str]] = {
     "lognormal": ("duration", "number"),
     "pareto": ("duration", "number"),
 }
+
+
+TRACES = ("trace", "shuffled")
+"""Latencies that are lists: in their order, or drawn."""
 
 
 class Reader:
@@ -106,6 +110,8 @@ class Reader:
             }
         if kind is Latency:
             return self._latency(node, key)
+        if kind is Bandwidth:
+            return self._bandwidth(node, key)
         if isinstance(kind, type) and issubclass(kind, Value):
             return self.struct(node, kind, key)
         return self.quantity(node, key, _SCALARS[kind])
@@ -183,8 +189,11 @@ class Reader:
         if isinstance(node, yaml.ScalarNode) and not is_empty(node):
             return Latency("constant", self.quantity(node, key, parse_duration))
         found = self.pairs(node, key)
+        for trace in TRACES:
+            if list(found) == [trace]:
+                return self._trace(found[trace], f"{key}.{trace}", trace)
         if len(found) != 1 or next(iter(found)) not in LATENCIES:
-            names = ", ".join(LATENCIES)
+            names = ", ".join((*LATENCIES, *TRACES))
             self.fail(node, key, f"found {show(node)}; allowed is 5ms or one of {names}")
         ((name, value),) = found.items()
         key = f"{key}.{name}"
@@ -205,6 +214,39 @@ class Reader:
         except UsageError as error:
             self.fail(value, key, str(error))
         return latency
+
+    def _trace(self, node: _Node, key: str, kind: str) -> Latency:
+        values = tuple(
+            self.quantity(item, f"{key}[{place}]", parse_duration)
+            for place, item in enumerate(self.items(node, key))
+        )
+        latency = Latency("trace", values=values, shuffled=kind == "shuffled")
+        try:
+            latency.validate(key)
+        except UsageError as error:
+            self.fail(node, key, str(error))
+        return latency
+
+    def _bandwidth(self, node: _Node, key: str) -> Bandwidth:
+        """`10Mbit`, or `{rate: 10Mbit, queue: 64kB}`."""
+        if isinstance(node, yaml.ScalarNode) and not is_empty(node):
+            found: dict[str, _Node] = {"rate": node}
+        else:
+            found = self.pairs(node, key)
+        for name, value in found.items():
+            if name not in ("rate", "queue"):
+                self.fail(value, f"{key}.{name}", "unknown key; allowed are rate, queue")
+        if "rate" not in found:
+            self.fail(node, key, "rate is missing; allowed are rate, queue")
+        bandwidth = Bandwidth(self.quantity(found["rate"], f"{key}.rate", parse_bytes))
+        if "queue" in found:
+            queue = self.quantity(found["queue"], f"{key}.queue", parse_bytes)
+            bandwidth = msgspec.structs.replace(bandwidth, queue_bytes=int(queue))
+        try:
+            bandwidth.validate(key)
+        except UsageError as error:
+            self.fail(node, key, str(error))
+        return bandwidth
 
 
 def is_empty(node: _Node) -> bool:
@@ -251,6 +293,7 @@ _SCALARS: dict[Any, Callable[[str], Any]] = {
 }
 _QUANTITIES: dict[str, Callable[[str], float]] = {
     "duration": parse_duration,
+    "signed": parse_signed,
     "share": parse_share,
     "number": _parse_number,
 }

@@ -99,6 +99,7 @@ class Runner:
         self._facts.set_lives(0.0, dict.fromkeys(scenario.cluster.node_regions, "running"))
         try:
             await backend.open(scenario.cluster, scenario.network)
+            await self._actions.install_network(scenario.cluster, scenario.network)
             for pending in self._pending:
                 expectation = pending.expectation
                 if not expectation.of and expectation.within is None:

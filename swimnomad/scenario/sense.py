@@ -19,10 +19,13 @@ from swimnomad.scenario.model import (
     Expectation,
     FloodArgs,
     HealArgs,
+    LinkFields,
+    LossArgs,
     NetworkSpec,
     PartitionArgs,
     RepeatArgs,
     Scenario,
+    SkewArgs,
     StartArgs,
     Step,
 )
@@ -32,12 +35,15 @@ from swimnomad.scenario.vacuity import vacuous
 from swimnomad.scenario.vocabulary import (
     CHECKS,
     CONDITIONS,
-    LINK_STEPS,
+    HEALED_STEPS,
     STEPS,
     why_not_args,
     why_not_on,
 )
+from swimnomad.scenario.wiring import burst_complaints, network_complaints
 from swimnomad.serf.config import SerfConfig
+from swimnomad.sim.clock import JUMP_MAX, RATE_MAX, RATE_MIN
+from swimnomad.sim.host import DRIFT_INTERVAL_MIN, DRIFT_MAX
 
 NODES_MAX = 10_000
 TIMES_MAX = 10_000
@@ -122,14 +128,7 @@ class _Survey:
         if self._on != "sim" and network != NetworkSpec():
             text = f"not possible on {self._on}: its network is what it is; use latency and loss"
             yield Complaint("network", text)
-        regions = self._scenario.cluster.sizes
-        for place, link in enumerate(network.links):
-            key = f"network.links[{place}].between"
-            if len(link.between) != 2:
-                yield Complaint(key, f"found {len(link.between)}; allowed are two regions")
-            for region in link.between:
-                if region not in regions:
-                    yield Complaint(key, f"found {region!r}; allowed are {', '.join(regions)}")
+        yield from network_complaints(network, self._names)
 
     def _step(self, step: Step, key: str, *, is_repeated: bool) -> Complaints:
         if step.at is not None:
@@ -164,8 +163,12 @@ class _Survey:
                 yield from self._started(step.args, key)
             case HealArgs(step=healed):
                 yield from self._healed(healed, key)
+            case LossArgs(share=share, burst=burst):
+                yield from burst_complaints(LinkFields(loss=share, burst=burst), key)
             case PartitionArgs():
                 yield from self._cut(step.args, key)
+            case SkewArgs():
+                yield from _skew(step.args, key)
             case ChurnArgs() | FloodArgs():
                 yield from _amounts(step.args, key)
             case _:
@@ -213,10 +216,10 @@ class _Survey:
             yield Complaint(key, "found nobody on the other side")
 
     def _healed(self, healed: Sequence[str], key: str) -> Complaints:
-        known = [name for name, (_, step) in self._steps_by_id.items() if step.word in LINK_STEPS]
+        known = [name for name, (_, step) in self._steps_by_id.items() if step.word in HEALED_STEPS]
         for one in healed:
             if one not in known:
-                allowed = ", ".join(known) or "none: give the step that breaks links an id"
+                allowed = ", ".join(known) or "none: give the step to be healed an id"
                 yield Complaint(key, f"found {one!r}; allowed are {allowed}")
 
     def _targets(self, args: Value, key: str) -> Complaints:
@@ -282,6 +285,23 @@ def _amounts(args: ChurnArgs | FloodArgs, key: str) -> Complaints:
             yield Complaint(f"{key}.{field}", f"found {found}; allowed are 1 to {most}")
     if not args.lasting > 0:
         yield Complaint(f"{key}.for", f"found {args.lasting:g} s; allowed is above 0")
+
+
+def _skew(args: SkewArgs, key: str) -> Complaints:
+    if args.rate is None and not args.jump and not args.drift:
+        yield Complaint(key, "found no change; allowed are rate, jump, drift")
+    if args.rate is not None and args.drift:
+        yield Complaint(f"{key}.drift", "found beside rate; a rate that wanders is not fixed")
+    if args.rate is not None and not RATE_MIN <= args.rate <= RATE_MAX:
+        text = f"found {args.rate:g}; allowed are {RATE_MIN:g} to {RATE_MAX:g}"
+        yield Complaint(f"{key}.rate", text)
+    if not abs(args.jump) <= JUMP_MAX:
+        yield Complaint(f"{key}.jump", f"found {args.jump:g} s; allowed is up to a day either way")
+    if not args.drift <= DRIFT_MAX:
+        yield Complaint(f"{key}.drift", f"found {args.drift:g}; allowed are 0 to {DRIFT_MAX:g}")
+    if args.drift and not args.every >= DRIFT_INTERVAL_MIN:
+        text = f"found {args.every:g} s; allowed is {DRIFT_INTERVAL_MIN:g} s or more"
+        yield Complaint(f"{key}.every", text)
 
 
 def _is_name(text: str) -> bool:

@@ -21,6 +21,7 @@ from swimnomad.scenario.facts import Facts, Seen
 from swimnomad.scenario.model import ClusterSpec, NetworkSpec
 from swimnomad.scenario.settings import TunedAgent
 from swimnomad.scenario.stranger import Stranger
+from swimnomad.scenario.wiring import default_link, links_of
 from swimnomad.serf.events import (
     MemberEvent,
     MemberFailed,
@@ -43,7 +44,6 @@ from swimnomad.sim.cluster import (
 from swimnomad.sim.converged import converge
 from swimnomad.sim.invariants import Invariants
 from swimnomad.sim.journal import Journal
-from swimnomad.sim.network import Link
 from swimnomad.sim.world import World
 from swimnomad.swim.effects import Event
 from swimnomad.swim.events import InputDropped, JoinFinished
@@ -103,11 +103,9 @@ class SimBackend:
     async def open(self, cluster: ClusterSpec, network: NetworkSpec) -> None:
         """Set up the links and boot every node; time counts from the first boot."""
         self._spec = cluster
-        self.world.network.default_link = _link(network.latency, network.loss)
-        for link in network.links:
-            one, other = link.between
-            for pair in ((one, other), (other, one)):
-                self.world.set_link(*pair, _link(link.latency, link.loss))
+        self.world.network.default_link = default_link(network)
+        for way, link in links_of(network, cluster.node_regions):
+            self.world.set_link(way.source, way.target, link, way.transport)
         self._names.update(
             {f"{name}.{region}": name for name, region in cluster.node_regions.items()}
         )
@@ -186,6 +184,26 @@ class SimBackend:
     async def send_event(self, name: str, event: str, payload: bytes) -> None:
         """Broadcast a user event."""
         self._finish([name], lambda operation: SendUserEvent(operation, event, payload), "event")
+
+    async def starve(self, name: str, delay: Latency) -> None:
+        """Let a node read late."""
+        self.cluster.host(name).starve(delay)
+
+    async def feed(self, name: str) -> None:
+        """Let it read in time again."""
+        self.cluster.host(name).feed()
+
+    async def skew(
+        self, name: str, *, rate: float | None, jump: float, drift: float, every: float
+    ) -> None:
+        """Let a node's clock run wrong."""
+        host = self.cluster.host(name)
+        if jump:
+            host.jump_clock(jump)
+        if rate is not None:
+            host.set_clock_rate(rate)
+        elif drift:
+            host.drift_clock(drift, every)
 
     async def start_twin(self, name: str, join: Sequence[str]) -> None:
         """Boot another node of the same name at another address."""
@@ -329,8 +347,3 @@ class SimBackend:
         elif isinstance(event, _COMPLAINTS):
             reason = getattr(event, "reason", None) or f"name conflict about {event!r}"
             self._facts.saw_error(time, node, reason)
-
-
-def _link(latency: Latency | None, loss: float) -> Link:
-    link = Link()
-    return Link(latency if latency is not None else link.latency, loss)

@@ -12,6 +12,17 @@ DURATION_MAX = 7 * 24 * 3600.0
 _DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|h)")
 _SHARE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(%?)")
 
+BYTE_UNITS = {
+    "B": 1.0,
+    "kB": 1e3,
+    "MB": 1e6,
+    "GB": 1e9,
+    "kbit": 125.0,
+    "Mbit": 125e3,
+    "Gbit": 125e6,
+}
+_BYTES = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([kMG]?B|[kMG]bit)")
+BYTES_ALLOWED = "a number of bytes (a rate: a second) such as 1500B, 64kB, 1MB, 10Mbit"
 DURATION_ALLOWED = "a duration such as 200ms, 5s, 2m or 1h"
 SHARE_ALLOWED = "a share such as 5% or 0.05"
 
@@ -35,6 +46,21 @@ def parse_duration(text: str) -> float:
     raise UsageError(f"found {text!r}; allowed is {DURATION_ALLOWED}, at most a week")
 
 
+def parse_signed(text: str) -> float:
+    """Seconds of a duration that may have a minus sign.
+
+    Raises:
+        UsageError: If it is none.
+    """
+    text = text.strip()
+    return -parse_duration(text[1:]) if text.startswith("-") else parse_duration(text)
+
+
+def write_signed(seconds: float) -> str:
+    """A text that `parse_signed` reads as exactly this."""
+    return f"-{write_duration(-seconds)}" if seconds < 0 else write_duration(seconds)
+
+
 def parse_share(text: str) -> float:
     """A probability 0 … 1 of a text such as `5%` or `0.05`.
 
@@ -47,6 +73,23 @@ def parse_share(text: str) -> float:
         if share <= 1:
             return share
     raise UsageError(f"found {text!r}; allowed is {SHARE_ALLOWED}, at most 100%")
+
+
+def parse_bytes(text: str) -> float:
+    """Bytes of a text such as `1500B`, `64kB` or `10Mbit`; a rate is so many of them a second.
+
+    Raises:
+        UsageError: If it is none of these.
+    """
+    match = _BYTES.fullmatch(text.strip())
+    if match:
+        return float(match[1]) * BYTE_UNITS[match[2]]
+    raise UsageError(f"found {text!r}; allowed is {BYTES_ALLOWED}")
+
+
+def write_bytes(count: float) -> str:
+    """A text that `parse_bytes` reads as exactly this."""
+    return f"{_positional(float(count))}B"
 
 
 def write_duration(seconds: float) -> str:

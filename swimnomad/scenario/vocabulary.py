@@ -44,7 +44,7 @@ STEPS: Mapping[str, Word] = MappingProxyType(
         "restart": Word(model.RestartArgs),
         "pause": Word(model.TargetArgs),
         "resume": Word(model.TargetArgs),
-        "starve": Word(),
+        "starve": Word(model.StarveArgs),
         "partition": Word(model.PartitionArgs),
         "heal": Word(model.HealArgs),
         "loss": Word(model.LossArgs),
@@ -53,7 +53,8 @@ STEPS: Mapping[str, Word] = MappingProxyType(
         "reorder": Word(model.ReorderArgs),
         "corrupt": Word(model.CorruptArgs),
         "block": Word(model.BlockArgs),
-        "skew": Word(),
+        # Nobody can set the monotonic clock of a process.
+        "skew": Word(model.SkewArgs, SIM),
         "churn": Word(model.ChurnArgs),
         # An agent changes its tags only by being configured anew.
         "tags": Word(model.TagsArgs, SIM),
@@ -71,6 +72,8 @@ STEPS: Mapping[str, Word] = MappingProxyType(
 
 LINK_STEPS = ("partition", "loss", "latency", "duplicate", "reorder", "corrupt", "block")
 """Steps that make links worse until a heal."""
+HEALED_STEPS = (*LINK_STEPS, "starve", "skew")
+"""Steps that a heal ends."""
 
 CHECKS: Mapping[str, Word] = MappingProxyType(
     {

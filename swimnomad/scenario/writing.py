@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 import yaml
 
-from swimnomad.faults import Latency
+from swimnomad.faults import Bandwidth, Latency
 from swimnomad.names import Value
 from swimnomad.scenario.model import (
     STEP_TIMEOUT,
@@ -24,7 +24,7 @@ from swimnomad.scenario.model import (
 )
 from swimnomad.scenario.reading import LATENCIES
 from swimnomad.scenario.settings import SETTING_KINDS
-from swimnomad.scenario.units import write_duration, write_share
+from swimnomad.scenario.units import write_bytes, write_duration, write_share, write_signed
 from swimnomad.scenario.vocabulary import CHECKS
 
 LINE_WIDTH = 100
@@ -161,6 +161,8 @@ def _written(value: Any, kind: Any) -> object:  # noqa: ANN401 - any value of th
         return {name: _written(item, options[1]) for name, item in value.items()}
     if isinstance(value, Latency):
         return _latency(value)
+    if isinstance(value, Bandwidth):
+        return {"rate": write_bytes(value.rate), "queue": write_bytes(value.queue_bytes)}
     if isinstance(value, Value):
         return _fields(value)
     if len(options) == 1 and typing.get_origin(options[0]) is Annotated:
@@ -181,12 +183,16 @@ def _annotated(value: Any, marker: str) -> object:  # noqa: ANN401 - any value o
 def _latency(latency: Latency) -> object:
     if latency.kind == "constant":
         return write_duration(latency.a)
+    if latency.kind == "trace":
+        kind = "shuffled" if latency.shuffled else "trace"
+        return {kind: [write_duration(value) for value in latency.values]}
     first, second = LATENCIES[latency.kind]
     return {latency.kind: [_QUANTITIES[first](latency.a), _QUANTITIES[second](latency.b)]}
 
 
 _QUANTITIES: dict[str, typing.Callable[[Any], object]] = {
     "duration": write_duration,
+    "signed": write_signed,
     "share": write_share,
     "number": lambda number: number,
 }

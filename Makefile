@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TEST_WORKERS ?= 4
 
-.PHONY: setup demo test check format bench lock clean
+.PHONY: setup demo test check format bench reproduce lock clean
 
 setup: $(STAMP)
 
@@ -34,6 +34,9 @@ format: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m bench
+
+reproduce: $(STAMP)  ## published numbers run again; writes docs/reproduction.md
+	$(BIN)/python -m reproduce
 
 lock:  ## renew both locks; needs uv on PATH
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/runtime.txt

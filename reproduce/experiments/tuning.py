@@ -1,0 +1,134 @@
+"""What single settings change: suspicion multipliers, retransmissions, and loss alone."""
+
+from __future__ import annotations
+
+from reproduce.effort import Effort
+from reproduce.experiments.kills import Kill, Report, kill_one
+from reproduce.numbers import median, ratio
+from reproduce.pool import Pool, settings_of
+from reproduce.rows import Measurement
+from swimnomad.faults import Latency
+from swimnomad.names import Value
+from swimnomad.sim.network import Link
+
+LOSSES = (0.01, 0.02, 0.03, 0.04, 0.05)
+
+
+def suspicion_tuning(effort: Effort) -> list[Measurement]:
+    """`suspicion_mult` 4 against 3 with 50 members: when the others report a kill."""
+    kills = effort.pick(120, 10)
+    medians = {}
+    for multiplier in (4, 3):
+        settings = settings_of("lan", suspicion_mult=multiplier)
+        # The same seeds for both: the same victims at the same moments.
+        cases = [Kill(50, settings, f"{effort.seed}/tune/{n}") for n in range(kills)]
+        medians[multiplier] = _median(effort.spread(kill_one, cases))
+    change = medians[3] - medians[4]
+    shown = f"{change:+.2f} s ({medians[4]:.2f} → {medians[3]:.2f})"
+    return [Measurement("tuning-suspicion", change, shown, f"{kills} kills each")]
+
+
+def lifeguard_alpha(effort: Effort) -> list[Measurement]:
+    """Lifeguard's alpha 5, 4 and 2 with 128 members: when a crash is first declared."""
+    kills = effort.pick(120, 10)
+    firsts = {}
+    for alpha in (5, 4, 2):
+        settings = settings_of("paper", suspicion_mult=alpha)
+        cases = [Kill(128, settings, f"{effort.seed}/alpha/{n}") for n in range(kills)]
+        reports = effort.spread(kill_one, cases)
+        firsts[alpha] = median([report.delays[0] for report in reports])
+    rows = []
+    for alpha in (4, 2):
+        change = 100 * (firsts[alpha] / firsts[5] - 1)
+        shown = f"{change:+.1f} % ({firsts[5]:.2f} → {firsts[alpha]:.2f} s)"
+        rows.append(Measurement(f"alpha-{alpha}", change, shown, f"{kills} kills each"))
+    return rows
+
+
+def _median(reports: list[Report]) -> float:
+    return median([delay for report in reports for delay in report.delays])
+
+
+class Weather(Value, frozen=True):
+    """A pool in which nobody dies, for `run` seconds, under loss and starvation."""
+
+    size: int
+    loss: float
+    seed: str
+    run: float
+    retransmit_mult: int = 4
+    starved: int = 0
+    """Members that are paused again and again."""
+    pause: float = 0.0
+    gap: float = 0.0
+
+
+def count_false_deaths(case: Weather) -> int:
+    """Failures reported, all of them wrong, though a starved member gave cause."""
+    settings = settings_of("lan", retransmit_mult=case.retransmit_mult)
+    link = Link(Latency("normal", 0.002, 0.001), loss=case.loss)
+    pool = Pool(case.size, settings, case.seed, link=link)
+    world = pool.world
+    starved = dict.fromkeys(pool.rng.sample(pool.names, case.starved))
+    deaths = 0
+
+    def note(_now: float, _node: str, _about: str) -> None:
+        nonlocal deaths
+        deaths += 1
+
+    pool.watch_failures(note)
+    while world.now < case.run:
+        if not starved:
+            world.run_for(case.run)
+            break
+        for name in starved:
+            world.hosts[name].pause()
+        world.run_for(case.pause)
+        for name in starved:
+            world.hosts[name].resume()
+        world.run_for(case.gap)
+    return deaths
+
+
+STORM = {"size": 50, "loss": 0.30, "starved": 5, "pause": 4.0, "gap": 1.0, "run": 120.0}
+"""Our guess at "loss and starvation"."""
+
+
+def retransmit_tuning(effort: Effort) -> list[Measurement]:
+    """`retransmit_mult` 4 against 2 under loss and starvation."""
+    runs = effort.pick(16, 1)
+    deaths = {}
+    for multiplier in (4, 2):
+        cases = [
+            Weather(
+                size=int(STORM["size"]),
+                loss=STORM["loss"],
+                seed=f"{effort.seed}/storm/{n}",
+                run=STORM["run"],
+                retransmit_mult=multiplier,
+                starved=int(STORM["starved"]),
+                pause=STORM["pause"],
+                gap=STORM["gap"],
+            )
+            for n in range(runs)
+        ]
+        deaths[multiplier] = sum(effort.spread(count_false_deaths, cases))
+    times = ratio(deaths[2], deaths[4])
+    shown = f"× {times:.1f} ({deaths[4]:,} → {deaths[2]:,})"
+    trials = f"{runs} runs of {STORM['run']:g} s each"
+    return [Measurement("tuning-retransmit", times, shown, trials)]
+
+
+def loss_alone(effort: Effort) -> list[Measurement]:
+    """No false death from loss up to 5 % with the TCP fallback on."""
+    rows = []
+    for size, runs, seconds in ((50, 200, 60.0), (200, 40, 60.0)):
+        count = effort.pick(runs, 5)
+        cases = [
+            Weather(size, LOSSES[n % len(LOSSES)], f"{effort.seed}/loss/{size}/{n}", seconds)
+            for n in range(count)
+        ]
+        deaths = sum(effort.spread(count_false_deaths, cases))
+        trials = f"{count} runs of {seconds:g} s, 1 … 5 % loss"
+        rows.append(Measurement(f"loss-alone-{size}", deaths, f"{deaths}", trials))
+    return rows

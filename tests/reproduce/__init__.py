@@ -1,0 +1,1 @@
+"""Tests of the experiments that hold the program against published numbers."""

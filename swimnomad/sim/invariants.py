@@ -18,13 +18,17 @@ holds that the step may have changed is compared with what it held before:
 A node that forgets a member (gossip.md §16, after `gossip_to_the_dead_time`) has nothing left to
 compare a claim with: the first three rows begin anew for the pair, as they do when a node restarts.
 
-Undisturbed. A fault is in force for a node at a moment if its process is paused, or starts or ends,
-or has begun to leave; if another runs under its name; if a rule in its fault table, or one about
-its address in the table of another, touches their traffic; if a link between regions loses packets;
-or if somebody says so by `disturb`. Both ends of a rule are disturbed: a node that cannot hear the
-others declares *them* dead, and is believed. A member is undisturbed if no fault was in force for
-it during the last `bound` seconds: the grace in which suspicions and claims from before may still
-take effect. The fault tables are looked at every `LOOK_INTERVAL`; a shorter fault excuses nothing.
+Undisturbed. A fault is in force for a node at a moment if its process is paused, starts, ends, or
+has begun to leave; if another runs under its name; if a rule in its fault table, or one about its
+address in the table of another, touches their traffic; or if somebody says so by `disturb`. Both
+ends of a rule are disturbed: a node that cannot hear the others declares *them* dead, and is
+believed. For the same reason one starved process, or one whose clock does not run as the world's
+does, disturbs everybody, and so does a link that loses packets. A process that was merely paused
+does not: what it missed must not be held against the others.
+
+A member is undisturbed if no fault was in force for it during the last `bound` seconds: the grace
+in which suspicions and claims from before may still take effect. The hosts are looked at every
+`LOOK_INTERVAL`; a shorter fault excuses nothing.
 
 Agreement. Every running member that can be found sees all others that can be found as alive, and
 nobody as alive who does not run. Nodes can be found by one another if a chain of records leads from
@@ -64,7 +68,7 @@ from swimnomad.swim.members import NodeEntry
 from swimnomad.wire.messages import NodeState
 
 LOOK_INTERVAL = 0.1
-"""Seconds between two looks at the fault tables. No death follows from a fault that is shorter:
+"""Seconds between two looks at the hosts. No death follows from a fault that is shorter:
 the shortest suspicion is thirty times as long."""
 VIOLATIONS_MAX = 100
 """Violations kept of one run; the first is what matters, the rest mostly follows from it."""
@@ -144,6 +148,7 @@ class Invariants:
         self._nodes: dict[str, WatchedCore] = {}
         self._hosts_by_member: dict[str, list[str]] = {}
         self._lives: dict[str, _Life] = {}
+        self._ahead: dict[str, float] = {}
         self._disturbed: dict[str, float] = {}
         self._disturbed_last = world.now
         self._is_agreement_due = True
@@ -167,8 +172,8 @@ class Invariants:
     def disturb(self, nodes: Iterable[str]) -> None:
         """Note that a fault is in force for these nodes at this moment.
 
-        For faults that neither fault table nor process shows: clocks out of step, starvation. Call
-        it at least every `LOOK_INTERVAL` while such a fault lasts.
+        For faults that neither network nor process shows. Call it at least every `LOOK_INTERVAL`
+        while such a fault lasts.
         """
         for node in nodes:
             self._disturb(node)
@@ -232,12 +237,14 @@ class Invariants:
         world, hosts = self._world, self._world.hosts
         world.schedule.at(world.now + LOOK_INTERVAL, self._look)
         self._bound = self._bound_of(max(len(hosts), 1))
-        if self._has_lossy_links():
+        if self._has_bad_links():
             self.disturb(hosts)
         for name, host in hosts.items():
             if name not in self._nodes:
                 continue
             life = self._life(name, host)
+            if host.is_starved or self._has_moved_clock(name, host):
+                self.disturb(hosts)
             if host.is_paused or life != self._lives.get(name):
                 self._lives[name] = life
                 self._disturb(name)
@@ -271,10 +278,17 @@ class Invariants:
             if self._world.hosts[name].address.host in remote:
                 yield name
 
-    def _has_lossy_links(self) -> bool:
-        regions = dict.fromkeys(host.region for host in self._world.hosts.values())
+    def _has_bad_links(self) -> bool:
+        """Whether any link loses packets, or may: nobody is promised anything on such a network."""
         network = self._world.network
-        return any(network.link(one, other).loss for one in regions for other in regions)
+        links = [network.default_link, *(way.link for way in network._ways.values())]
+        return any(one.loss or one.burst or one.bandwidth or one.mtu for one in links)
+
+    def _has_moved_clock(self, name: str, host: Host) -> bool:
+        """Whether a host's clock has run or jumped otherwise than the world's since last time."""
+        before, ahead = self._ahead.get(name, 0.0), round(host.clock_time - self._world.now, 6)
+        self._ahead[name] = ahead
+        return ahead != before
 
     def _check_agreement(self) -> None:
         wrong = list(self.disagreements())

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from swimnomad.errors import UsageError
-from swimnomad.faults import LinkFault
+from swimnomad.faults import Latency, LinkFault
 from swimnomad.scenario.bounds import convergence_bound
 from swimnomad.serf.config import SerfConfig
 from swimnomad.serf.inputs import ForceLeave, Leave, SerfInput
@@ -309,7 +309,23 @@ def lossy_link(world: World, host: Host) -> None:
     world.network.default_link = Link()
 
 
-@pytest.mark.parametrize("fault", [pause, lose_at_another, lose_everywhere, lossy_link])
+def starve_another(world: World, host: Host) -> None:
+    """A process that reads late loses the refutations of those it suspects."""
+    world.hosts["node-1"].starve(Latency("constant", 0.01))
+    world.run_for(0.3)
+    world.hosts["node-1"].feed()
+
+
+def skew_another(world: World, host: Host) -> None:
+    world.hosts["node-1"].set_clock_rate(1.01)
+    world.run_for(0.3)
+    world.hosts["node-1"].set_clock_rate(1.0)
+
+
+FAULTS = [pause, lose_at_another, lose_everywhere, lossy_link, starve_another, skew_another]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_excuses_the_death_of_those_it_touches_for_the_grace(
     fault: Callable[[World, Host], None],
 ) -> None:
@@ -352,6 +368,15 @@ def test_a_second_node_of_a_name_excuses_both_while_it_runs_and_for_the_grace() 
     set_state(cluster, "node-2", "node-3", NodeState.DEAD)
     world.run_for(5.0)
     assert invariants.violations == []
+
+
+def test_the_pause_of_a_node_excuses_no_death_of_another() -> None:
+    world, cluster, invariants = pool()
+    world.run_for(BOUND + 1.0)
+    pause(world, cluster.host("node-1"))
+    set_state(cluster, "node-1", "node-3", NodeState.DEAD)
+    world.run_for(0.3)
+    assert only(invariants).invariant == "false-death"
 
 
 def test_who_is_said_to_be_disturbed_is_excused() -> None:

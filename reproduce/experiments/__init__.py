@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 from reproduce.effort import Effort
 from reproduce.experiments.detection import swim_detection
-from reproduce.experiments.dissemination import dissemination, swim_infection
+from reproduce.experiments.dissemination import gossip_dissemination, swim_infection
 from reproduce.experiments.false_detection import swim_false_detection
-from reproduce.experiments.formulas import formulas
+from reproduce.experiments.formulas import published_formulas
 from reproduce.experiments.kills import memberlist_kill, memberlist_kill_sizes
-from reproduce.experiments.lifeguard import lifeguard
+from reproduce.experiments.lifeguard import lifeguard_ablation
 from reproduce.experiments.probing import swim_probing
-from reproduce.experiments.rapid import rapid
+from reproduce.experiments.rapid import rapid_views
 from reproduce.experiments.tuning import (
     lifeguard_alpha,
     loss_alone,
@@ -28,15 +28,15 @@ EXPERIMENTS: dict[str, Run] = {
     "swim-probing": swim_probing,
     "swim-false-detection": swim_false_detection,
     "swim-infection": swim_infection,
-    "formulas": formulas,
-    "dissemination": dissemination,
+    "formulas": published_formulas,
+    "dissemination": gossip_dissemination,
     "memberlist-kill": memberlist_kill,
     "memberlist-kill-sizes": memberlist_kill_sizes,
     "tuning-suspicion": suspicion_tuning,
     "tuning-retransmit": retransmit_tuning,
     "loss-alone": loss_alone,
     "lifeguard-alpha": lifeguard_alpha,
-    "lifeguard": lifeguard,
-    "rapid": rapid,
+    "lifeguard": lifeguard_ablation,
+    "rapid": rapid_views,
 }
 """Every experiment by its name, in the order in which they run."""

@@ -102,7 +102,7 @@ def swim_infection(effort: Effort) -> list[Measurement]:
     return rows
 
 
-def dissemination(effort: Effort) -> list[Measurement]:
+def gossip_dissemination(effort: Effort) -> list[Measurement]:
     """The rows on gossip rounds: the mean against the model, the least against the bound."""
     rows = []
     for size, updates in ((30, 100), (100, 60), (1000, 8)):

@@ -81,7 +81,7 @@ def _suspicion_row(profile: str) -> Measurement:
     return Measurement(f"suspicion-{profile}", wrong, "; ".join(shown), f"{len(shown)} sizes")
 
 
-def formulas(effort: Effort) -> list[Measurement]:
+def published_formulas(effort: Effort) -> list[Measurement]:
     """The rows on formulas; the value of each counts the figures that differ."""
     rows = [_suspicion_row(profile) for profile in SUSPICIONS]
     limits = {size: float(retransmit_limit(4, size)) for size in RETRANSMITS}

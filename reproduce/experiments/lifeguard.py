@@ -24,7 +24,7 @@ RUN = 120.0
 """Seconds in which pauses are begun, as the paper has it."""
 
 READING = 0.0001
-"""Seconds that a slow member takes to read a message that waited: a guess, of the order of memberlist's own."""
+"""Seconds that a slow member takes to read a message that waited. A guess."""
 
 SWITCHES: dict[str, dict[str, object]] = {
     "SWIM": {
@@ -153,7 +153,7 @@ def add_up(outcomes: list[Outcome], configuration: str, count: int | None = None
     )
 
 
-def lifeguard(effort: Effort) -> list[Measurement]:
+def lifeguard_ablation(effort: Effort) -> list[Measurement]:
     """The rows on the ablation and on the dose."""
     grid = QUICK if effort.quick else FULL
     outcomes = effort.spread(run_anomaly, anomalies(grid, effort.seed))

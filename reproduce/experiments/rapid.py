@@ -107,7 +107,7 @@ def _is_gone(pool: Pool, name: str, faulty: dict[str, None]) -> bool:
     return True
 
 
-def rapid(effort: Effort) -> list[Measurement]:
+def rapid_views(effort: Effort) -> list[Measurement]:
     """The rows on one-way failures of 1 % of the members."""
     size = effort.pick(SIZE, 200)
     run = float(effort.pick(240, 80))

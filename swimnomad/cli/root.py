@@ -15,6 +15,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "cluster": "Start, show and stop a cluster of agents on this machine.",
         "demo": "Watch five agents notice a crash, a leave and a return.",
         "run": "Run a scenario file and judge it by its checks.",
+        "replay": "Replay a node from a journal and compare what it does.",
         "explore": "Search for a schedule of faults that breaks a promise.",
     },
     "Ask an agent": {

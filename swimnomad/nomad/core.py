@@ -40,7 +40,19 @@ class NomadCore:
             keyring=keyring,
             nonces=nonces,
         )
+        self.region = config.region
+        self.allow_any_serf = config.gossip.allow_any_serf
         self.servers = ServerTables(config.region)
+
+    @classmethod
+    def around(cls, serf: SerfNode, region: str, *, allow_any_serf: bool) -> NomadCore:
+        """The stack around a fresh `serf`, whose member filter is as `allow_any_serf` says."""
+        core = cls.__new__(cls)
+        core.serf = serf
+        core.region = region
+        core.allow_any_serf = allow_any_serf
+        core.servers = ServerTables(region)
+        return core
 
     def handle(self, incoming: SerfInput, now: float) -> list[Effect]:
         """Apply one input at `now` (seconds, monotonic); return the effects in order."""

@@ -170,6 +170,11 @@ class SerfNode:
         return self._context.name
 
     @property
+    def config(self) -> SerfConfig:
+        """Its settings."""
+        return self._context.config
+
+    @property
     def members(self) -> Mapping[str, Member]:
         """Every member by name, in order of appearance; a live view."""
         return self._context.table.members

@@ -15,6 +15,7 @@ from swimnomad.serf.inputs import Join, JoinTarget
 from swimnomad.serf.node import SerfNode
 from swimnomad.sim.converged import converge
 from swimnomad.sim.host import Host
+from swimnomad.sim.recipe import NODE_ID_BITS
 from swimnomad.sim.world import World
 from swimnomad.swim.core import Core
 from swimnomad.swim.effects import Event
@@ -74,7 +75,7 @@ def nomad_core(spec: NodeSpec, rng: random.Random) -> GossipCore:
         gossip=GossipConfig(profile=spec.profile, scale=spec.scale),
     )
     # From the node's own generator: an identifier that differs by node and repeats by seed.
-    return NomadCore(config, rng, node_id=f"{rng.getrandbits(128):032x}")
+    return NomadCore(config, rng, node_id=f"{rng.getrandbits(NODE_ID_BITS):032x}")
 
 
 class SimCluster:

@@ -20,6 +20,7 @@ from swimnomad.sim.clock import Clock
 from swimnomad.sim.cores import find_gossip_node
 from swimnomad.sim.journal import Journal
 from swimnomad.sim.network import Network
+from swimnomad.sim.recipe import recipe_of
 from swimnomad.sim.schedule import Schedule
 from swimnomad.sim.starvation import Action, LateReader
 from swimnomad.sim.streams import StreamEnd, StreamInput, StreamNetwork
@@ -56,6 +57,11 @@ BACKLOG_MAX = 128
 
 Observer = Callable[[float, str, Event], None]
 """Told of every event: time, name of the node, event. Must not call back into the world."""
+
+
+def core_seed(seed: int | str, name: str, boots: int) -> str:
+    """Seed of the generator for a host's next core; a restarted one does not repeat itself."""
+    return f"{seed}/{name}/{boots}" if boots else f"{seed}/{name}"
 
 
 class Traffic:
@@ -97,7 +103,7 @@ class Host:
         observers: list[Observer],
         *,
         rests: bool,
-        make_rng: Callable[[], random.Random],
+        seed: int | str,
     ) -> None:
         self.name = name
         self.address = address
@@ -115,7 +121,7 @@ class Host:
         self._journal = journal
         self._observers = observers
         self._rests = rests
-        self._make_rng = make_rng
+        self._seed = seed
         self._rng: random.Random | None = None
         self._clock: Clock | None = None
         self._clock_changes = 0
@@ -147,12 +153,17 @@ class Host:
         return self.core is not None
 
     def boot(self, core: Core, incarnation: int = 1) -> None:
-        """Start a process around `core` at the host's address."""
+        """Start a process around `core` at the host's address.
+
+        The journal can be replayed if the core drew from `World.rng_for` alone.
+        """
         assert self.core is None, f"{self.name} runs already"
         self.core = core
+        if self._journal is not None:
+            recipe = recipe_of(core, core_seed(self._seed, self.name, self.boots))
+            self._note("boot", address=self.address, recipe=recipe)
         self.boots += 1
         self._network.attach(self)
-        self._note("boot", address=self.address)
         self.give(Start(self.address, incarnation))
         self._let_ticks_rest(True)
 
@@ -300,9 +311,9 @@ class Host:
         except Exception as error:
             error.add_note(f"node {self.name} at {now!r} s, given {incoming!r}"[:2000])
             raise
+        if journal is not None:
+            journal.effects(now, self.name, effects)
         for effect in effects:
-            if journal is not None:
-                journal.effect(now, self.name, effect)
             self._carry_out(effect, now)
 
     def receive_datagram(self, data: bytes, source: Address) -> None:
@@ -459,7 +470,7 @@ class Host:
 
     def _own_rng(self) -> random.Random:
         if self._rng is None:
-            self._rng = self._make_rng()
+            self._rng = random.Random(f"{self._seed}/{self.name}/host")
         return self._rng
 
     def _note(self, fault: str, **details: object) -> None:

@@ -8,16 +8,19 @@ seed or its memory.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
 
 from swimnomad.names import Address, Stream
+from swimnomad.swim.inputs import Converge, Roster
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the lines change their meaning."""
+LINE_KEYS = ("time", "node", "clock")
+"""Keys of a line; a field of the same name has an underscore behind it there, as in `node_`."""
 FLUSH_LINES = 512
 
 
@@ -33,6 +36,7 @@ class Journal:
         self._file: IO[bytes] | None = path.open("wb") if path else None
         self._lines: list[str] = [f'{{"journal":{FORMAT},"seed":{render(seed)}}}\n']
         self._names: dict[str, str] = {}
+        self._rosters: dict[Roster, int] = {}
 
     def input(self, now: float, node: str, incoming: object, clock: float | None = None) -> None:
         """A core is about to be given `incoming`.
@@ -42,11 +46,21 @@ class Journal:
         start = self._start(now, node)
         if clock is not None:
             start = f'{start}clock":{clock!r},"'
-        self._add(f"{start}input{_members(incoming)}")
+        if type(incoming) is Converge:
+            number = self._roster_number(incoming.roster)
+            self._add(f'{start}input":"Converge","roster":{number}}}\n')
+        else:
+            self._add(f"{start}input{_members(incoming, _LINE_FIELDS)}")
 
-    def effect(self, now: float, node: str, effect: object) -> None:
-        """A core asked for `effect`."""
-        self._add(f"{self._start(now, node)}effect{_members(effect)}")
+    def effects(self, now: float, node: str, effects: Iterable[object]) -> None:
+        """What a core asked for in answer to the last input."""
+        for effect in effects:
+            self._add(f"{self._start(now, node)}effect{_members(effect, _LINE_FIELDS)}")
+
+    def step(self, now: float, node: str, incoming: object, effects: Iterable[object]) -> None:
+        """An input and its effects in one call, for a driver whose clock is the core's."""
+        self.input(now, node, incoming)
+        self.effects(now, node, effects)
 
     def fault(self, now: float, node: str, fault: str, **details: object) -> None:
         """Something the world does to `node`: kill, pause, a lost datagram, a rule set."""
@@ -64,6 +78,14 @@ class Journal:
         if self._file:
             self._file.close()
             self._file = None
+
+    def _roster_number(self, roster: Roster) -> int:
+        """The number of a roster, which stands in a line of its own before its first use."""
+        number = self._rosters.get(roster)
+        if number is None:
+            number = self._rosters[roster] = len(self._rosters) + 1
+            self._add(f'{{"roster":{number},"nodes":{render(roster.nodes)}}}\n')
+        return number
 
     def _start(self, now: float, node: str) -> str:
         name = self._names.get(node)
@@ -84,6 +106,11 @@ class Journal:
             self._file.write(data)
 
 
+def line_of_effect(now: float, node: str, effect: object) -> str:
+    """The line that a journal holds for an effect."""
+    return f'{{"time":{now!r},"node":{render(node)},"effect{_members(effect, _LINE_FIELDS)}'
+
+
 def render(value: object) -> str:
     """A value as JSON text in ASCII; a struct becomes an object with its `type` first."""
     how = _RENDERERS.get(type(value))
@@ -98,14 +125,18 @@ def render(value: object) -> str:
     raise AssertionError(f"a journal cannot hold {type(value).__name__}")
 
 
-def _members(value: object) -> str:
+def _members(value: object, known: _Fields | None = None) -> str:
     """The rest of an object's line after its opening key: name of the class, fields, newline."""
     kind = type(value)
-    fields = _FIELDS.get(kind)
+    known = _FIELDS if known is None else known
+    fields = known.get(kind)
     if fields is None:
         assert isinstance(value, msgspec.Struct), f"{kind.__name__} is not a value"
-        fields = tuple((field, f',"{field}":') for field in value.__struct_fields__)
-        _FIELDS[kind] = fields
+        taken = LINE_KEYS if known is _LINE_FIELDS else ()
+        fields = known[kind] = tuple(
+            (field, f',"{field}_":' if field in taken else f',"{field}":')
+            for field in value.__struct_fields__
+        )
     parts = [f'":"{kind.__name__}"']
     for field, prefix in fields:
         parts.append(prefix)
@@ -146,7 +177,10 @@ def _render_mapping(value: Mapping[Any, Any]) -> str:
     return f"{{{fields}}}"
 
 
-_FIELDS: dict[type, tuple[tuple[str, str], ...]] = {}
+_Fields = dict[type, tuple[tuple[str, str], ...]]
+_FIELDS: _Fields = {}
+_LINE_FIELDS: _Fields = {}
+"""The same for what stands in a line itself, beside the line's own keys."""
 _RENDERERS: dict[type, Callable[[Any], str]] = {
     int: repr,
     float: _render_float,

@@ -195,7 +195,8 @@ class StreamNetwork:
                 end.attempts += 1
                 if end.attempts > SEGMENT_ATTEMPTS_MAX:
                     end.queue.clear()
-                    self._fail(end, "connection timed out")
+                    # Not at once: the core may be in the middle of what made it write.
+                    schedule.at(schedule.now, self._fail, end, "connection timed out")
                     return
                 wait = RETRANSMISSION_TIMEOUT * 2.0 ** (end.attempts - 1)
                 end.waits = True

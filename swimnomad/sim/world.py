@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from swimnomad.errors import UsageError
 from swimnomad.faults import FaultTable, LinkFault, Transport, partition_faults
 from swimnomad.names import Address
-from swimnomad.sim.host import Host, Observer
+from swimnomad.sim.host import Host, Observer, core_seed
 from swimnomad.sim.journal import Journal
 from swimnomad.sim.network import Link, Network
 from swimnomad.sim.schedule import Schedule
@@ -66,7 +65,7 @@ class World:
             self.journal,
             self.observers,
             rests=self.rests,
-            make_rng=partial(random.Random, f"{self.seed}/{name}/host"),
+            seed=self.seed,
         )
         self.hosts[name] = host
         return host
@@ -86,8 +85,7 @@ class World:
     def rng_for(self, name: str) -> random.Random:
         """The generator for the next core of a host: a restarted one does not repeat itself."""
         host = self.hosts.get(name)
-        boots = host.boots if host else 0
-        return random.Random(f"{self.seed}/{name}/{boots}" if boots else f"{self.seed}/{name}")
+        return random.Random(core_seed(self.seed, name, host.boots if host else 0))
 
     def set_link(
         self, source: str, target: str, link: Link, transport: Transport | None = None

@@ -136,6 +136,11 @@ class SwimNode:
     # --- for observers ----------------------------------------------------------------------------
 
     @property
+    def config(self) -> SwimConfig:
+        """Its settings."""
+        return self._context.config
+
+    @property
     def table(self) -> MemberTable:
         """Every node we know; iterate over it, never change it."""
         return self._context.table

@@ -93,7 +93,7 @@ def test_the_file_holds_what_was_hashed_one_json_object_a_line(tmp_path: Path) -
     data = path.read_bytes()
     assert hashlib.sha256(data).hexdigest() == digest
     first, *lines = [json.loads(line) for line in data.splitlines()]
-    assert first == {"journal": 1, "seed": 3}
+    assert first == {"journal": 2, "seed": 3}
     assert {"input", "effect", "fault"} == {
         kind for line in lines for kind in ("input", "effect", "fault") if kind in line
     }
@@ -113,12 +113,12 @@ def test_a_line_shows_time_node_and_fields_in_the_order_of_the_class(tmp_path: P
     path = tmp_path / "journal.jsonl"
     journal = Journal("s", path)
     journal.input(0.5, "a", Start(Address("10.0.0.1", 4648), 1))
-    journal.effect(1.0, "a", SetTimer(Alarm(3), 2.25))
-    journal.effect(1.5, "a", Emit(Noted('say "hi"')))
+    journal.effects(1.0, "a", [SetTimer(Alarm(3), 2.25)])
+    journal.effects(1.5, "a", [Emit(Noted('say "hi"'))])
     journal.fault(2.0, "b", "kill")
     journal.close()
     assert path.read_text().splitlines() == [
-        '{"journal":1,"seed":"s"}',
+        '{"journal":2,"seed":"s"}',
         '{"time":0.5,"node":"a","input":"Start","advertise":"10.0.0.1:4648","incarnation":1}',
         '{"time":1.0,"node":"a","effect":"SetTimer","timer":{"type":"Alarm","number":3},"at":2.25}',
         '{"time":1.5,"node":"a","effect":"Emit","event":{"type":"Noted","text":"say \\"hi\\""}}',

@@ -21,6 +21,7 @@ from swimnomad.scenario.vocabulary import (
     TOP_KEYS,
     Word,
 )
+from swimnomad.scenario.writing import to_yaml
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "scenarios.md"
 TEXT = DOCS.read_text()
@@ -82,7 +83,7 @@ def test_every_usable_word_has_an_example() -> None:
 
 
 @pytest.mark.parametrize("place", range(len(BLOCKS)))
-def test_every_example_loads(place: int) -> None:
+def test_every_example_loads_and_can_be_written(place: int) -> None:
     """Parts of files are completed: a cluster that fits, and the steps that they speak of."""
     part = yaml.safe_load(BLOCKS[place])
     text = BLOCKS[place]
@@ -99,4 +100,5 @@ steps:
 """
     if "expect" not in part:
         text += "expect: [{converged: }]\n"
-    assert load_text(text).expect
+    scenario = load_text(text)
+    assert load_text(to_yaml(scenario)) == scenario

@@ -401,6 +401,30 @@ def test_a_cluster_too_large_for_processes_is_a_plain_usage_error(lab: Lab) -> N
 
 
 @pytest.mark.live
+def test_floods_starving_and_churn_are_possible_on_real_agents(lab: Lab) -> None:
+    result = lab.run(
+        """
+cluster: {nodes: 3, profile: local}
+steps:
+  - {after: converged, flood: {target: node-1, rate: 500, for: 2s}}
+  - {starve: {target: node-2, delay: {uniform: [50ms, 300ms]}, for: 2s}}
+  - {loss: {share: 20%, burst: 3}}
+  - {after: 2s, churn: {target: node-3, every: 1s, down: 1s, for: 1s}}
+  - {after: 4s, heal: , id: calm}
+expect:
+  - load: {bytes-per-second: 100000}
+  - load: {bytes-per-second: 1}
+  - converged:
+    within: bound
+    of: calm
+""",
+        on="live",
+    )
+    assert [check.passed for check in result.checks] == [True, False, True], result.checks
+    assert (result.messages, result.bytes) == (None, None)
+
+
+@pytest.mark.live
 def test_the_same_scenario_passes_on_real_agents() -> None:
     path = Path(__file__).resolve().parents[2] / "scenarios" / "kill-one.yaml"
     result = run_file(path, on="live", seed=1)

@@ -309,7 +309,7 @@ def _lifeguard() -> list[Expectation]:
         *ablation,
         Expectation(
             "alpha-4",
-            "alpha 5 → 4: change of the median detection, 128 members",
+            "alpha 5 → 4: change of the median time to the first report, 128 members",
             LIFEGUARD,
             "-15 … -20 %",
             Band(-20, -15),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from reproduce.expectations import EXPECTATIONS
 from reproduce.reasons import REASONS, UNKNOWN
@@ -22,20 +22,31 @@ figures, whatever the number of processes.
 
 
 class Run(Value, frozen=True):
-    """What one experiment yielded, and how long it took by the wall clock (seconds)."""
+    """What one experiment yielded, and what it took: seconds on the wall and of processors.
+
+    What else runs on the machine lengthens the one and not the other.
+    """
 
     name: str
     measurements: tuple[Measurement, ...]
     wall: float
+    cpu: float
 
 
 class Circumstances(Value, frozen=True):
-    """How the whole was run."""
+    """How the whole was run; `quick` if too small to judge by."""
 
     seed: int
     jobs: int
     quick: bool
     python: str
+
+
+class Session(Value, frozen=True):
+    """Everything that one call of the command yielded: what `--keep` stores."""
+
+    runs: tuple[Run, ...]
+    circumstances: Circumstances
 
 
 def verdict_of(measurement: Measurement) -> Verdict:
@@ -48,17 +59,19 @@ def misses(runs: Iterable[Run]) -> list[Measurement]:
     return [one for run in runs for one in run.measurements if verdict_of(one) is Verdict.MISS]
 
 
-def page(runs: Sequence[Run], circumstances: Circumstances) -> str:
+def page(session: Session) -> str:
     """The whole page in Markdown."""
+    runs, circumstances = session.runs, session.circumstances
     rows = sum(len(run.measurements) for run in runs)
-    wall = sum(run.wall for run in runs)
+    wall, cpu = sum(run.wall for run in runs), sum(run.cpu for run in runs)
     missed = misses(runs)
     size = "quick run: too small to judge by" if circumstances.quick else "full run"
     lines = [
         HEAD,
         f"{rows} rows, {rows - len(missed)} in band, {len(missed)} missed. A {size} "
-        f"of {wall / 60:.1f} minutes with {circumstances.jobs} processes, "
-        f"seed {circumstances.seed}, Python {circumstances.python}.",
+        f"of {wall / 60:.1f} minutes ({cpu / 60:.1f} of processor time) with "
+        f"{circumstances.jobs} processes, seed {circumstances.seed}, "
+        f"Python {circumstances.python}.",
     ]
     for run in runs:
         lines += _section(run)
@@ -72,7 +85,7 @@ def _section(run: Run) -> list[str]:
         "",
         " ".join(SETUPS[run.name].split()),
         "",
-        f"`python -m reproduce {run.name}`, {run.wall:.0f} s.",
+        f"`python -m reproduce {run.name}`: {run.wall:.0f} s, {run.cpu:.0f} s of processor time.",
         "",
         "| Quantity | Source | Expected | Band | Measured | Verdict | Trials |",
         "|---|---|---|---|---|---|---|",
@@ -104,7 +117,7 @@ def _row(measurement: Measurement) -> str:
 
 def terminal_lines(run: Run) -> list[str]:
     """One experiment for the terminal."""
-    lines = [f"{run.name}  {run.wall:.1f} s"]
+    lines = [f"{run.name}  {run.wall:.1f} s, {run.cpu:.1f} s of processor time"]
     for one in run.measurements:
         row = EXPECTATIONS[one.key]
         note = f"; {one.note}" if one.note else ""

@@ -53,17 +53,19 @@ LAN profile, 2 ms ± 1 ms a way, 1, 2, 3, 4, 5 % loss in turn, 60 s a run, strea
 The source ran 200 with each size.
 """,
     "lifeguard-alpha": """
-128 members, profile `paper` with all of Lifeguard; one is killed; the time until the first
-report. The same kills with each alpha.
+128 members, profile `paper` with all of Lifeguard. C members at once become slow, as below, for
+32.768 s; for each, the time until the first healthy member reports it failed. C = 1 (four runs),
+4, 8 (two each), 16, 32; all detections together, so the large C weigh most. The same seeds with
+each alpha.
 """,
     "lifeguard": """
-128 members, profile `paper`, 120 s a run after 5 s of quiet, the same slow members and
-moments for all configurations. C members at once block before each send and after each
-receive for D seconds, then run for I seconds, again and again; then they read what waited,
-1 ms a message. Grid: C = 1, 4, 8, 16, 32; D = 2.048, 16.384 s; I = 0.016, 0.256 s. A false
-positive is a failure reported about a member that was never slow. Datagrams are sent plain,
-so bytes are those before compression. Guesses: the reading time, and that blocked members'
-clocks run on.
+128 members, profile `paper`, 120 s a run after 5 s of quiet, the same slow members and moments for
+all configurations. C members at once block before each send and after each receive for D seconds,
+then run for I seconds, again and again; then they read what waited, 0.1 ms a message. Grid:
+C = 1, 4, 8, 16, 32 with D = 2.048 s, I = 1 ms, and with D = 16.384 s, I = 16 ms. A false positive
+is a failure reported about a member that was never slow. Datagrams are sent plain, so bytes are
+those before compression. Guesses: the time that reading takes, that clocks run on in a blocked
+member, and the grid, which is a small part of the paper's.
 """,
     "rapid": """
 1,000 members, LAN profile, stream pings on. 1 % of them lose datagrams that come in (with

@@ -89,7 +89,7 @@ def gossip_rounds(case: Spread) -> float:
 def swim_infection(effort: Effort) -> list[Measurement]:
     """The rows on the infection curve."""
     rows = []
-    for size, updates in ((100, 60), (1000, 6)):
+    for size, updates in ((100, 60), (1000, 16)):
         worlds = effort.pick(updates, 6 if size < 1000 else 2)
         cases = [Spread(size, f"{effort.seed}/infect/{size}/{n}") for n in range(worlds)]
         times = effort.spread(infection_times, cases)

@@ -98,14 +98,14 @@ class Grid(Value, frozen=True):
     """Which anomalies are run, each with every configuration."""
 
     counts: tuple[int, ...]
-    durations: tuple[float, ...]
-    intervals: tuple[float, ...]
+    rhythms: tuple[tuple[float, float], ...]
+    """Seconds of slowness and seconds between."""
     repeats: int = 1
     run: float = RUN
 
 
-FULL = Grid((1, 4, 8, 16, 32), (2.048, 16.384), (0.016, 0.256))
-QUICK = Grid((2, 8), (16.384,), (0.016,), run=50.0)
+FULL = Grid((1, 4, 8, 16, 32), ((2.048, 0.001), (16.384, 0.016)))
+QUICK = Grid((2, 8), ((16.384, 0.016),), run=50.0)
 ORDER = ("Lifeguard", "LHA-Suspicion", "LHA-Probe", "Buddy", "SWIM")
 
 
@@ -121,8 +121,7 @@ def anomalies(grid: Grid, seed: int) -> list[Anomaly]:
             run=grid.run,
         )
         for count in sorted(grid.counts, reverse=True)  # the longest first: nobody waits at the end
-        for duration in grid.durations
-        for interval in grid.intervals
+        for duration, interval in grid.rhythms
         for repeat in range(grid.repeats)
         for configuration in SWITCHES
     ]

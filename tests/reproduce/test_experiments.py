@@ -121,9 +121,9 @@ def test_healthy_members_accuse_nobody() -> None:
 
 
 def test_a_grid_runs_every_configuration_on_the_same_anomalies() -> None:
-    grid = Grid((1, 2), (4.0,), (0.5, 1.0), 2)
+    grid = Grid((1, 2), ((4.0, 0.5), (4.0, 1.0)), 2)
     runs = anomalies(grid, 7)
-    assert len(runs) == 2 * 1 * 2 * 2 * len(SWITCHES)
+    assert len(runs) == 2 * 2 * 2 * len(SWITCHES)
     seeds = {name: [one.seed for one in runs if one.configuration == name] for name in SWITCHES}
     assert all(own == seeds["SWIM"] for own in seeds.values())
     assert len(set(seeds["SWIM"])) == 8

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from reproduce.__main__ import PAGE, parse
+from reproduce.__main__ import PAGE, main, parse
 from reproduce.expectations import EXPECTATIONS
 from reproduce.experiments import EXPERIMENTS
 from reproduce.reasons import REASONS, UNKNOWN
-from reproduce.report import Circumstances, Run, misses, page, terminal_lines
+from reproduce.report import Circumstances, Run, Session, misses, page, terminal_lines
 from reproduce.rows import Band, Expectation, Measurement, Verdict, around, judge, near
 from reproduce.setups import SETUPS
 
@@ -58,8 +59,8 @@ def test_a_band_reads_as_people_write_it(band: Band, text: str) -> None:
 
 def test_a_miss_is_marked_on_the_page_with_its_reason() -> None:
     key = "kill-100-p50"
-    run = Run("memberlist-kill", (measured(20.0, key), measured(12.0, "kill-100-p99")), 3.0)
-    text = page([run], CIRCUMSTANCES)
+    run = Run("memberlist-kill", (measured(20.0, key), measured(12.0, "kill-100-p99")), 3.0, 5.0)
+    text = page(Session((run,), CIRCUMSTANCES))
     assert [one.key for one in misses([run])] == [key]
     assert "2 rows, 1 in band, 1 missed" in text
     assert f"| 20 | **{Verdict.MISS.value}** |" in text
@@ -68,8 +69,8 @@ def test_a_miss_is_marked_on_the_page_with_its_reason() -> None:
 
 
 def test_a_row_in_band_gives_no_reason() -> None:
-    run = Run("memberlist-kill", (measured(12.0, "kill-100-p99"),), 3.0)
-    assert "MISS" not in page([run], CIRCUMSTANCES)
+    run = Run("memberlist-kill", (measured(12.0, "kill-100-p99"),), 3.0, 5.0)
+    assert "MISS" not in page(Session((run,), CIRCUMSTANCES))
 
 
 def test_reasons_and_setups_name_rows_and_experiments_that_exist() -> None:
@@ -89,3 +90,21 @@ def test_bad_usage_ends_with_status_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         parse(arguments)
     assert ended.value.code == 2
+
+
+def test_what_was_kept_is_reported_again_without_running(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept, first, second = (tmp_path / name for name in ("kept", "first.md", "second.md"))
+    asked = ["formulas", "--quick", "--jobs", "1", "--keep", str(kept), "--output", str(first)]
+    assert main(asked) == 0
+    assert "in band  retransmits" in capsys.readouterr().out
+    assert main(["--again", str(kept), "--output", str(second)]) == 0
+    assert first.read_text() == second.read_text()
+    assert "6 rows, 6 in band, 0 missed. A quick run" in first.read_text()
+
+
+def test_a_measurement_that_is_no_number_survives_being_kept() -> None:
+    session = Session((Run("formulas", (measured(math.nan),), 1.0, 1.0),), CIRCUMSTANCES)
+    again = msgspec.msgpack.decode(msgspec.msgpack.encode(session), type=Session)
+    assert math.isnan(again.runs[0].measurements[0].value)

@@ -50,6 +50,8 @@ _REPEATED_COUNT = 256
 
 _streams: Final[Recent[bytes]] = Recent()
 _messages: Final[Recent[bytes]] = Recent()
+_datagrams: Final[Recent[bytes]] = Recent(1024)
+"""What datagrams expand to that this process has compressed: some may be long on their way."""
 _REMEMBERED_BYTES_MAX = 16_384
 
 
@@ -79,7 +81,11 @@ def wrap_if_shorter(message: bytes) -> bytes:
 
 def _try_to_wrap(message: bytes) -> bytes:
     stream = lzw.compress_within(message, _stream_bytes_max(len(message)))
-    return message if stream is None else _wrapped(stream)
+    if stream is None:
+        return message
+    if len(message) <= _REPEATED_BYTES_MAX:
+        _datagrams.remember(stream, message)
+    return _wrapped(stream)
 
 
 # Gossip sends the same datagram to several nodes within a tick.
@@ -121,7 +127,7 @@ def unwrap_untrusted(body: bytes, limit: int) -> bytes:
 
 def _decompress_untrusted(data: bytes, limit: int) -> bytes:
     """The same as `lzw.decompress_untrusted`, which remembers what is small and was just read."""
-    message = _messages.recall(data)
+    message = _datagrams.recall(data) or _messages.recall(data)
     if message is not None and len(message) <= limit:
         return message
     if len(data) > _REPEATED_BYTES_MAX or limit < _REMEMBERED_BYTES_MAX:

@@ -18,11 +18,16 @@ BYTES_MAX = 1 << 20
 
 
 class Recent(Generic[T]):
-    """The last few byte strings with what belongs to each, which must be immutable."""
+    """The last few byte strings with what belongs to each, which must be immutable.
 
-    __slots__ = ("_values",)
+    Args:
+        count_max: How many are remembered.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_count_max", "_values")
+
+    def __init__(self, count_max: int = COUNT_MAX) -> None:
+        self._count_max = count_max
         self._values: dict[bytes, T] = {}
 
     def remember(self, data: bytes, value: T) -> None:
@@ -31,7 +36,7 @@ class Recent(Generic[T]):
             return
         values = self._values
         values.pop(data, None)
-        if len(values) >= COUNT_MAX:
+        if len(values) >= self._count_max:
             del values[next(iter(values))]
         values[data] = value
 

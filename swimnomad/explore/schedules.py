@@ -5,8 +5,8 @@ Each run draws a *subset* of the vocabulary and how rough it is to be, and only 
 all runs alike: a little of everything, and never the long quiet stretch, or the hail of one fault,
 that many bugs need.
 
-The schedule ends by taking back what it did to links and paused nodes; dead nodes stay dead. So
-the promise of agreement is due after it.
+The schedule ends by taking back what it did to links, clocks and slow or paused nodes; dead nodes
+stay dead. So the promise of agreement is due after it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from swimnomad.scenario.model import (
     DuplicateArgs,
     EventArgs,
     Expectation,
+    FloodArgs,
     ForceLeaveArgs,
     HealArgs,
     LatencyArgs,
@@ -34,7 +35,9 @@ from swimnomad.scenario.model import (
     ReorderArgs,
     RestartArgs,
     Scenario,
+    SkewArgs,
     StartArgs,
+    StarveArgs,
     Step,
     TagsArgs,
     TargetArgs,
@@ -43,12 +46,17 @@ from swimnomad.scenario.model import (
 
 STEPS_MAX = 10
 """Steps of trouble in one schedule; more only drown each other, and cost time to shrink."""
+DRAWS_MAX = 4
+"""Words drawn for a step until one is possible."""
 WINDOW = (5.0, 60.0)
 """Shortest and longest time (seconds, times the cluster's scale) in which the trouble happens."""
 STARTED_MAX = 2
 """Nodes added to the cluster by one schedule."""
 DELAY_MAX = 20.0
 """Longest delay (seconds, times scale) that a schedule puts on a link: past a suspicion's end."""
+FLOOD_RATE_MAX = 100
+"""Junk datagrams a second: enough to meet every state of a node, few enough to stay fast."""
+FLOOD_SECONDS = 5.0
 
 Lives = dict[str, Literal["running", "paused", "dead"]]
 
@@ -207,6 +215,26 @@ def _event(mood: Mood) -> Value | None:
     return EventArgs(f"event-{mood.rng.randrange(100)}", target=target) if target else None
 
 
+def _starve(mood: Mood) -> Value | None:
+    target = mood.pick(mood.names("running"))
+    return StarveArgs(target, Latency("uniform", 0.0, mood.delay())) if target else None
+
+
+def _skew(mood: Mood) -> Value | None:
+    target = mood.pick(mood.names("running"))
+    if not target:
+        return None
+    if mood.rng.random() < 0.5:
+        return SkewArgs(target, rate=round(mood.rng.uniform(1 - mood.roughness, 2.0) + 0.01, 2))
+    return SkewArgs(target, jump=mood.delay())
+
+
+def _flood(mood: Mood) -> Value | None:
+    target = mood.pick(mood.names("running"))
+    rate = 1 + int(mood.roughness * FLOOD_RATE_MAX)
+    return FloodArgs(target, rate=rate, lasting=FLOOD_SECONDS) if target else None
+
+
 TROUBLE: Mapping[str, Callable[[Mood], Value | None]] = MappingProxyType(
     {
         "kill": _kill,
@@ -227,11 +255,15 @@ TROUBLE: Mapping[str, Callable[[Mood], Value | None]] = MappingProxyType(
         "block": _block,
         "tags": _tags,
         "event": _event,
+        "starve": _starve,
+        "skew": _skew,
+        "flood": _flood,
     }
 )
 """Word to what draws its arguments; None if the step is not possible as things stand.
 
 `join` is missing: nodes join when they start, and a join that reaches nobody is a failed step.
+`churn` and `repeat` only say shortly what these say one by one.
 """
 
 NEEDS: Mapping[str, str] = MappingProxyType({"restart": "kill", "resume": "pause"})
@@ -257,8 +289,9 @@ def random_scenario(base: Scenario, rng: random.Random, settle: float) -> Scenar
     pause_mean = rng.uniform(*WINDOW) * cluster.scale / count
     steps = list(base.steps)
     for _ in range(count):
-        (word,) = rng.choices(words, weights)
-        args = TROUBLE[word](mood)
+        for word in rng.choices(words, weights, k=DRAWS_MAX):
+            if (args := TROUBLE[word](mood)) is not None:
+                break
         if args is not None:
             after = round(min(rng.expovariate(1.0 / pause_mean), 3 * pause_mean), 1)
             steps.append(Step(word, args, after=after))
@@ -283,6 +316,9 @@ def _vocabulary(rng: random.Random) -> tuple[list[str], list[float]]:
     share = rng.uniform(0.1, 0.6)
     words = [word for word in TROUBLE if rng.random() < share] or [rng.choice(("kill", "leave"))]
     words += [need for word, need in NEEDS.items() if word in words and need not in words]
+    # Who is gone may come back: half of what can go wrong with members goes wrong then.
+    if ("kill" in words or "leave" in words) and "restart" not in words and rng.random() < 0.5:
+        words.append("restart")
     return words, [rng.uniform(0.1, 1.0) for _ in words]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from swimnomad.explore.shrink import RUNS_MAX, Shrinker, Shrunk
 from swimnomad.explore.trial import run_trial
 from swimnomad.scenario.loader import check_scenario, load_text
-from swimnomad.scenario.model import RestartArgs, Scenario, TargetArgs
+from swimnomad.scenario.model import RestartArgs, TargetArgs
 from swimnomad.scenario.run import run_scenario
 from swimnomad.scenario.writing import to_yaml
 
@@ -29,15 +31,19 @@ expect:
 """
 
 
-def shrunk(text: str, seed: int = 3) -> tuple[Scenario, Shrunk]:
+def shrink(text: str, seed: int = 3) -> Shrunk:
     scenario = load_text(text)
     outcome = run_trial(scenario, seed)
     assert outcome.failure is not None
-    return scenario, Shrinker(scenario, seed, outcome.failure, outcome.cluster_seconds).shrink()
+    return Shrinker(scenario, seed, outcome.failure, outcome.cluster_seconds).shrink()
 
 
-def test_a_long_schedule_becomes_the_two_steps_that_matter() -> None:
-    _, found = shrunk(LONG)
+@pytest.fixture(scope="module")
+def found() -> Shrunk:
+    return shrink(LONG)
+
+
+def test_a_long_schedule_becomes_the_two_steps_that_matter(found: Shrunk) -> None:
     assert found.failure.invariant == "revival"
     assert [step.word for step in found.scenario.steps] == ["leave", "restart"]
     leave, restart = (step.args for step in found.scenario.steps)
@@ -52,8 +58,7 @@ def test_a_long_schedule_becomes_the_two_steps_that_matter() -> None:
     assert found.runs <= RUNS_MAX
 
 
-def test_what_is_left_fails_by_itself_when_written_and_read_again() -> None:
-    _, found = shrunk(LONG)
+def test_what_is_left_fails_by_itself_when_written_and_read_again(found: Shrunk) -> None:
     check_scenario(found.scenario, "sim")
     result = run_scenario(load_text(to_yaml(found.scenario)), found.seed)
     (check,) = result.checks
@@ -61,15 +66,15 @@ def test_what_is_left_fails_by_itself_when_written_and_read_again() -> None:
     assert check.measured.startswith(found.failure.text)
 
 
-def test_shrinking_gives_the_same_every_time() -> None:
-    assert shrunk(LONG) == shrunk(LONG)
+def test_shrinking_gives_the_same_every_time(found: Shrunk) -> None:
+    assert shrink(LONG) == found
 
 
 def test_who_is_left_takes_the_numbers_of_those_that_went() -> None:
     text = LONG.replace("nodes: 5", "regions: {east: 2, west: 3}")
     for number, name in enumerate(("east-1", "east-2", "west-1", "west-2", "west-3"), 1):
         text = text.replace(f"node-{number}", name)
-    _, found = shrunk(text)
+    found = shrink(text)
     names = list(found.scenario.cluster.node_regions)
     assert len(names) == 2
     for step in found.scenario.steps:
@@ -80,6 +85,6 @@ def test_nodes_with_names_of_their_own_keep_them() -> None:
     text = LONG.replace("nodes: 5", "nodes: [ann, ben, cid, dot, eve]")
     for number, name in enumerate(("ann", "ben", "cid", "dot", "eve"), 1):
         text = text.replace(f"node-{number}", name)
-    _, found = shrunk(text)
+    found = shrink(text)
     assert [getattr(step.args, "target", ()) for step in found.scenario.steps] == [("dot",)] * 2
     assert len(found.scenario.cluster.node_regions) == 2

@@ -16,7 +16,7 @@ from swimnomad.nomad.config import GossipConfig, ServerConfig
 from swimnomad.nomad.core import NomadCore
 from swimnomad.nomad.gossip_view import membership_checksum
 from swimnomad.scenario.backend import OPERATION_TIMEOUT, Usage
-from swimnomad.scenario.bounds import convergence_bound
+from swimnomad.scenario.bounds import ConvergenceBound, convergence_bound
 from swimnomad.scenario.facts import Facts, Seen
 from swimnomad.scenario.model import ClusterSpec, NetworkSpec
 from swimnomad.scenario.settings import TunedAgent
@@ -59,6 +59,13 @@ _COMPLAINTS = (InputDropped, MessageDropped, NameConflict)
 
 TWIN_MARK = "+twin"
 """Ends the name of the machine that runs a second node of a name; no node can be called so."""
+RECONNECT_ROUNDS = 8
+"""Serf's reconnect rounds until an invariant calls a disagreement final.
+
+The bound counts one. But whom a node calls back is drawn: in each round a failed member is tried
+once on average, so with a chance of 1/e not at all, and a call to one that is really dead is in
+vain. Eight rounds without luck have a chance of e^-8, among the few runs that need one.
+"""
 Observe = Callable[[World], None]
 """Shown the world after everything that happens in it; may raise to end the run."""
 
@@ -83,8 +90,10 @@ class SimBackend:
         self._journal = Journal(seed, journal_path) if has_journal else None
         self._observe = observe
         self.world = World(seed, self._journal)
-        self.invariants = Invariants(self.world, self._bound) if has_invariants else None
+        self.invariants: Invariants | None = None
         """What looks at every node after each of its steps; None if nobody asked for it."""
+        if has_invariants:
+            self.invariants = Invariants(self.world, self._bound, self.patience)
         make_core = make_core or self._make_core
         if self.invariants is not None:
             make_core = self.invariants.watch(make_core)
@@ -272,9 +281,17 @@ class SimBackend:
         return self._journal.sha256() if self._journal is not None else None
 
     def _bound(self, nodes: int) -> float:
-        """Seconds within which so many nodes agree once nothing disturbs them."""
+        """Seconds within which so many nodes agree once nothing disturbs them, without bad luck."""
+        return self._terms(nodes).total
+
+    def patience(self, nodes: int) -> float:
+        """Seconds after which so many nodes that do not agree never will."""
+        terms = self._terms(nodes)
+        return terms.total + (RECONNECT_ROUNDS - 1) * terms.reconnect
+
+    def _terms(self, nodes: int) -> ConvergenceBound:
         spec = self._spec
-        return convergence_bound(nodes, spec.profile, spec.scale, spec.overrides).total
+        return convergence_bound(nodes, spec.profile, spec.scale, spec.overrides)
 
     def _make_core(self, spec: NodeSpec, rng: random.Random) -> GossipCore:
         """The stack of a Nomad server with the settings of the scenario."""

@@ -13,7 +13,7 @@ holds that the step may have changed is compared with what it held before:
     lamport        no Lamport clock goes back
     side-lists     a Serf member is in the side list of its status and in no other
     false-death    a member that was undisturbed is not declared dead
-    agreement      once nothing has disturbed anybody for longer than the bound, all agree
+    agreement      once nothing has disturbed anybody for long enough, all agree
 
 A node that forgets a member (gossip.md §16, after `gossip_to_the_dead_time`) has nothing left to
 compare a claim with: the first three rows begin anew for the pair, as they do when a node restarts.
@@ -30,7 +30,8 @@ A member is undisturbed if no fault was in force for it during the last `bound` 
 in which suspicions and claims from before may still take effect. The hosts are looked at every
 `LOOK_INTERVAL`; a shorter fault excuses nothing.
 
-Agreement. Every running member that can be found sees all others that can be found as alive, and
+Agreement is due `patience` seconds after the last disturbance: the bound, and more, for whom Serf
+calls back is drawn, and small pools have bad luck. Every running member that can be found sees all others that can be found as alive, and
 nobody as alive who does not run. Nodes can be found by one another if a chain of records leads from
 one to the other, each holding the present address of the next; members that left do not count, for
 nobody calls them back. Two halves of a pool whose nodes all moved while it was cut in two have no
@@ -135,16 +136,24 @@ class Invariants:
 
     Args:
         world: The world; watch from its beginning.
-        bound: Seconds within which so many nodes agree once nothing disturbs them; also the grace
-            of `false-death`.
+        bound: Seconds within which so many nodes get over a disturbance: the grace of
+            `false-death`.
+        patience: Seconds within which they agree, bad luck included; None: as `bound`.
     """
 
-    def __init__(self, world: World, bound: Callable[[int], float]) -> None:
+    def __init__(
+        self,
+        world: World,
+        bound: Callable[[int], float],
+        patience: Callable[[int], float] | None = None,
+    ) -> None:
         self.violations: list[Violation] = []
         """In the order in which they were found; at most `VIOLATIONS_MAX`."""
         self._world = world
         self._bound_of = bound
         self._bound = 0.0
+        self._patience_of = patience or bound
+        self._patience = 0.0
         self._nodes: dict[str, WatchedCore] = {}
         self._hosts_by_member: dict[str, list[str]] = {}
         self._lives: dict[str, _Life] = {}
@@ -237,6 +246,7 @@ class Invariants:
         world, hosts = self._world, self._world.hosts
         world.schedule.at(world.now + LOOK_INTERVAL, self._look)
         self._bound = self._bound_of(max(len(hosts), 1))
+        self._patience = self._patience_of(max(len(hosts), 1))
         if self._has_bad_links():
             self.disturb(hosts)
         for name, host in hosts.items():
@@ -254,7 +264,7 @@ class Invariants:
             if any(host.faults.applies(transport, inbound) for transport, inbound in _KINDS):
                 self._disturb(name)
                 self.disturb(self._touched_by(host))
-        if self._is_agreement_due and world.now - self._disturbed_last > self._bound:
+        if self._is_agreement_due and world.now - self._disturbed_last > self._patience:
             self._is_agreement_due = False
             self._check_agreement()
 
@@ -297,7 +307,7 @@ class Invariants:
             self.report(
                 "agreement",
                 wrong[0].partition(" ")[0],
-                f"all agree {self._bound:.1f} s after the last disturbance",
+                f"all agree {self._patience:.1f} s after the last disturbance",
                 "; ".join(wrong[:EXAMPLES_MAX]) + more,
             )
 

@@ -399,6 +399,20 @@ def test_a_pool_that_does_not_agree_when_the_bound_is_over_is_reported() -> None
     assert only(invariants).found == "node-2 sees node-3 as not at all"
 
 
+def test_agreement_may_be_given_more_time_than_a_death_is_excused() -> None:
+    world = World(1)
+    invariants = Invariants(world, lambda nodes: 10.0, lambda nodes: 30.0)
+    cluster = SimCluster(world, invariants.watch(nomad_core))
+    cluster.build({"global": NODES}, PROFILE)
+    world.run_until(5.0)
+    serf_of(cluster, "node-2")._context.table.erase("node-3.global")
+    world.run_until(29.0)
+    assert invariants.violations == []
+    world.run_until(32.0)
+    assert only(invariants).invariant == "agreement"
+    assert "30.0 s after" in only(invariants).expected
+
+
 def test_a_dead_node_that_is_held_for_alive_is_a_disagreement() -> None:
     _world, cluster, invariants = pool()
     cluster.kill("node-3")

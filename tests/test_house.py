@@ -21,16 +21,18 @@ MAY_IMPORT = {
     "swim": {"wire"},
     "serf": {"wire", "swim"},
     "nomad": {"wire", "swim", "serf"},
-    "sim": {"wire", "swim", "serf", "nomad"},
+    "journal": {"wire", "swim", "serf", "nomad"},
+    "sim": {"wire", "swim", "serf", "nomad", "journal"},
     "http": {"swim", "serf", "nomad"},
-    "live": {"wire", "swim", "serf", "nomad", "http"},
-    "scenario": {"wire", "swim", "serf", "nomad", "sim", "live"},
-    "explore": {"wire", "swim", "serf", "nomad", "sim", "scenario"},
+    "live": {"wire", "swim", "serf", "nomad", "journal", "http"},
+    "scenario": {"wire", "swim", "serf", "nomad", "journal", "sim", "live"},
+    "explore": {"wire", "swim", "serf", "nomad", "journal", "sim", "scenario"},
     "cli": {
         "wire",
         "swim",
         "serf",
         "nomad",
+        "journal",
         "sim",
         "live",
         "http",
@@ -78,7 +80,7 @@ def test_the_core_touches_no_clock_socket_or_task(path: Path) -> None:
     room = room_of(path)
     for line, module in imports_of(path):
         top = module.split(".")[0]
-        if room in CORE | {"nomad", "sim"} | SHARED:
+        if room in CORE | {"nomad", "journal", "sim"} | SHARED:
             assert top not in WORLD_MODULES, f"{path}:{line} imports {module}"
         if top == "msgpack":
             assert room == "wire", f"{path}:{line}: only wire imports msgpack"

@@ -33,6 +33,7 @@ KEYS = {
     "leave_on_interrupt": "leave_on_interrupt",
     "allow_faults": "gossip.allow_faults",
     "allow_any_serf": "gossip.allow_any_serf",
+    "journal": "gossip.journal",
     "log_level": "log_level",
     "log_json": "log_json",
 }
@@ -104,6 +105,7 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, text: str | None) -> 
 @option("--leave-on-interrupt", is_flag=True, help="Leave gracefully on SIGINT.")
 @option("--allow-faults", is_flag=True, help="Open fault injection to the HTTP API.")
 @option("--allow-any-serf", is_flag=True, help="Admit members that are no Nomad servers.")
+@option("--journal", metavar="FILE", help="Write all that the protocol does, for `replay`.")
 @option("--log-level", metavar="LEVEL", help="TRACE, DEBUG, INFO, WARN or ERROR. [default: INFO]")
 @option("--log-json", is_flag=True, help="Log JSON, one object a line.")
 def command(*, files: tuple[str, ...], dev: bool, **given: object) -> int:

@@ -22,7 +22,7 @@ def command(journal: Path, node: str, *, as_json: bool) -> int:
     The first difference is shown with its line, and the exit status is 1.
     """
     from swimnomad.errors import UsageError
-    from swimnomad.sim.replay import replay
+    from swimnomad.journal.replay import replay
 
     try:
         with journal.open(encoding="utf-8") as lines:

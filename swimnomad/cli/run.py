@@ -109,7 +109,8 @@ def command(
 ) -> int:
     """Run a scenario file and judge it by its checks.
 
-    Several files and seeds are spread over all cores. Exit status: 0 every check held, 1 one did not, 2 the file or the usage is wrong.
+    Several files and seeds are spread over all cores. Exit status: 0 every
+    check held, 1 one did not, 2 the file or the usage is wrong.
     """
     if seed is not None and seeds is not None:
         raise click.UsageError("--seed and --seeds were both given: allowed is one of them")

@@ -19,10 +19,12 @@ import trio
 from swimnomad.errors import OperationError, UsageError
 from swimnomad.http.app import create_app
 from swimnomad.http.serve import serve
+from swimnomad.journal.recipe import generator
 from swimnomad.live.bind import bind_pair
 from swimnomad.live.endpoint import GossipEndpoint
 from swimnomad.live.event_log import EventLog
 from swimnomad.live.identity import load_keyring, node_id
+from swimnomad.live.journaling import ENCRYPTED_JOURNAL, LiveJournal, fresh_seed
 from swimnomad.live.log import AgentLog, Level, level_of
 from swimnomad.live.nurseries import plain_nursery
 from swimnomad.live.oserrors import error_text
@@ -71,16 +73,27 @@ class LiveAgent:
             sockets = bind_pair(config.bind("serf"))
             resources.callback(sockets.close)
             config = _with_port(config, serf=sockets.address.port)
+            seed = fresh_seed()
+            keyring = load_keyring(config, log.write)
             self.core = NomadCore(
                 config,
-                random.Random(),
+                generator(seed),
                 node_id=node_id(config),
-                keyring=load_keyring(config, log.write),
+                keyring=keyring,
                 nonces=partial(os.urandom, NONCE_BYTES),
             )
             shim = FaultShim(random.Random()) if config.gossip.allow_faults else None
             start = Start(config.advertised("serf"))
-            self.endpoint = GossipEndpoint(self.core, sockets, start=start, shim=shim)
+            witness = None
+            if config.gossip.journal:
+                if keyring is not None:
+                    raise UsageError(ENCRYPTED_JOURNAL)
+                journal = LiveJournal(config, self.core, seed, start.advertise, log)
+                resources.callback(journal.close)
+                witness = journal.step
+            self.endpoint = GossipEndpoint(
+                self.core, sockets, start=start, shim=shim, journal=witness
+            )
             event_log = EventLog(config.member_name, log.write, trio.current_time)
             self.endpoint.hub.listen(event_log.note)
         self.config = config

@@ -53,6 +53,8 @@ from swimnomad.swim.inputs import (
 )
 
 LOOPBACK = Address("127.0.0.1", 0)
+Witness = Callable[[float, Any, list[Effect]], None]
+"""Told of a step of the core: its time, what it was given, what it asks for."""
 _STREAM_INPUTS = (StreamOpened, StreamReceived, StreamEnded, StreamFailed)
 
 
@@ -77,7 +79,7 @@ class GossipEndpoint:
         start: The core's first input; by default `Start` with the bound address.
         limits: Bounds.
         shim: Faults between socket and core; None unless fault injection is allowed.
-        journal: Called with every `(now, input)` before the core gets it.
+        journal: Called with every `(now, input, effects)` before the effects are carried out.
     """
 
     def __init__(
@@ -88,7 +90,7 @@ class GossipEndpoint:
         start: Start | None = None,
         limits: EndpointLimits | None = None,
         shim: FaultShim | None = None,
-        journal: Callable[[float, Any], None] | None = None,
+        journal: Witness | None = None,
     ) -> None:
         self.core = core
         self.address = sockets.address
@@ -233,10 +235,11 @@ class GossipEndpoint:
                 raise
 
     def _feed(self, incoming: Any, now: float) -> None:  # noqa: ANN401 - as above
+        effects = self.core.handle(incoming, now)
         if self._journal is not None:
-            self._journal(now, incoming)
+            self._journal(now, incoming, effects)
         carry_out = self._carry_out
-        for effect in self.core.handle(incoming, now):
+        for effect in effects:
             carry_out[type(effect)](effect)
 
     def _take_datagram(self, data: bytes, source: Address) -> None:
@@ -292,7 +295,7 @@ async def open_endpoint(
     *,
     limits: EndpointLimits | None = None,
     shim: FaultShim | None = None,
-    journal: Callable[[float, Any], None] | None = None,
+    journal: Witness | None = None,
 ) -> AsyncIterator[GossipEndpoint]:
     """A core on sockets bound to `wanted` for the length of the block.
 

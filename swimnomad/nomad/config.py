@@ -115,7 +115,8 @@ class GossipConfig(Value, frozen=True):
 
     `scale` multiplies every duration of the profile. `allow_any_serf` admits members that are no
     Nomad servers. `allow_faults` opens the fault shim to the HTTP API. `compat` is that of
-    `SwimConfig`, `label` the memberlist label.
+    `SwimConfig`, `label` the memberlist label. `journal` names a file for everything that the
+    protocol core is given and asks for; it is written anew at each start.
     """
 
     profile: str = "nomad"
@@ -124,6 +125,7 @@ class GossipConfig(Value, frozen=True):
     allow_faults: bool = False
     compat: Literal["safe", "upstream"] = "safe"
     label: str = ""
+    journal: str = ""
 
 
 class AgentConfig(Value, frozen=True):

@@ -386,6 +386,7 @@ _GOSSIP = Block(
         "allow_faults": _ours(Kind.FLAG),
         "compat": Key(Kind.TEXT, "", ours=True, allowed=("safe", "upstream")),
         "label": _ours(Kind.TEXT),
+        "journal": _ours(Kind.TEXT),
     },
 )
 

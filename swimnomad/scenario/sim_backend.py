@@ -11,6 +11,7 @@ import msgspec
 
 from swimnomad.errors import OperationError, UsageError
 from swimnomad.faults import Latency, LinkFault
+from swimnomad.journal.writer import Journal
 from swimnomad.names import Operation, Value
 from swimnomad.nomad.config import GossipConfig, ServerConfig
 from swimnomad.nomad.core import NomadCore
@@ -43,7 +44,6 @@ from swimnomad.sim.cluster import (
 )
 from swimnomad.sim.converged import converge
 from swimnomad.sim.invariants import Invariants
-from swimnomad.sim.journal import Journal
 from swimnomad.sim.world import World
 from swimnomad.swim.effects import Event
 from swimnomad.swim.events import InputDropped, JoinFinished

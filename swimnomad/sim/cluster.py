@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from swimnomad.errors import UsageError
+from swimnomad.journal.recipe import NODE_ID_BITS
 from swimnomad.names import Address, Operation, Value
 from swimnomad.nomad.config import AgentConfig, GossipConfig, ServerConfig
 from swimnomad.nomad.core import NomadCore
@@ -15,7 +16,6 @@ from swimnomad.serf.inputs import Join, JoinTarget
 from swimnomad.serf.node import SerfNode
 from swimnomad.sim.converged import converge
 from swimnomad.sim.host import Host
-from swimnomad.sim.recipe import NODE_ID_BITS
 from swimnomad.sim.world import World
 from swimnomad.swim.core import Core
 from swimnomad.swim.effects import Event

@@ -15,12 +15,12 @@ from typing import Any
 
 from swimnomad.errors import UsageError
 from swimnomad.faults import FaultTable, Latency
+from swimnomad.journal.recipe import recipe_of
+from swimnomad.journal.writer import Journal
 from swimnomad.names import Address, Stream, Value
 from swimnomad.sim.clock import Clock
 from swimnomad.sim.cores import find_gossip_node
-from swimnomad.sim.journal import Journal
 from swimnomad.sim.network import Network
-from swimnomad.sim.recipe import recipe_of
 from swimnomad.sim.schedule import Schedule
 from swimnomad.sim.starvation import Action, LateReader
 from swimnomad.sim.streams import StreamEnd, StreamInput, StreamNetwork

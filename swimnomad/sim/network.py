@@ -21,8 +21,8 @@ from swimnomad.faults import (
     check_mtu,
     exceeds_mtu,
 )
+from swimnomad.journal.writer import Journal
 from swimnomad.names import Address, Value
-from swimnomad.sim.journal import Journal
 from swimnomad.sim.schedule import Schedule
 
 RETRANSMISSION_TIMEOUT = 0.2

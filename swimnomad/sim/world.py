@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 from swimnomad.errors import UsageError
 from swimnomad.faults import FaultTable, LinkFault, Transport, partition_faults
+from swimnomad.journal.writer import Journal
 from swimnomad.names import Address
 from swimnomad.sim.host import Host, Observer, core_seed
-from swimnomad.sim.journal import Journal
 from swimnomad.sim.network import Link, Network
 from swimnomad.sim.schedule import Schedule
 from swimnomad.sim.streams import StreamNetwork

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from swimnomad.journal.writer import Journal
 from swimnomad.sim.cluster import SimCluster
-from swimnomad.sim.journal import Journal
 from swimnomad.sim.world import World
 from tests.cli.cli_support import CommandLine
 

@@ -222,7 +222,7 @@ async def test_the_journal_holds_every_input_the_core_got() -> None:
     core = echo()
     with trio.fail_after(10):
         async with open_endpoint(
-            core, fresh_address(), journal=lambda now, one: journal.append((now, one))
+            core, fresh_address(), journal=lambda now, one, _effects: journal.append((now, one))
         ) as endpoint:
             with socket.socket(type=socket.SOCK_DGRAM) as peer:
                 peer.sendto(b"hello", tuple(endpoint.address))

@@ -10,6 +10,7 @@ import pytest
 
 from swimnomad.errors import UsageError
 from swimnomad.faults import Latency, LinkFault
+from swimnomad.journal.writer import Journal
 from swimnomad.scenario.bounds import convergence_bound
 from swimnomad.serf.config import SerfConfig
 from swimnomad.serf.inputs import ForceLeave, Leave, SerfInput
@@ -17,7 +18,6 @@ from swimnomad.serf.node import SerfNode
 from swimnomad.sim.cluster import CoreFactory, GossipCore, NodeSpec, SimCluster, nomad_core
 from swimnomad.sim.host import Host
 from swimnomad.sim.invariants import VIOLATIONS_MAX, Invariants, Violation
-from swimnomad.sim.journal import Journal
 from swimnomad.sim.network import Link
 from swimnomad.sim.world import World
 from swimnomad.swim.config import SwimConfig

@@ -9,10 +9,10 @@ import pytest
 
 from swimnomad.errors import UsageError
 from swimnomad.faults import Bandwidth, Burst, Latency, LinkFault
+from swimnomad.journal.writer import Journal
 from swimnomad.serf.events import MemberFailed, Status
 from swimnomad.serf.inputs import ForceLeave, Join, Leave
 from swimnomad.sim.cluster import NodeSpec, SimCluster, node_names
-from swimnomad.sim.journal import Journal
 from swimnomad.sim.network import Link
 from swimnomad.sim.world import World
 from swimnomad.swim.effects import Event

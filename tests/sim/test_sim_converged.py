@@ -10,12 +10,12 @@ import pytest
 
 from swimnomad.errors import UsageError
 from swimnomad.faults import Latency, LinkFault
+from swimnomad.journal.writer import Journal
 from swimnomad.nomad.core import NomadCore
 from swimnomad.serf.events import Status
 from swimnomad.serf.inputs import ForceLeave, Leave, SendUserEvent
 from swimnomad.sim.cluster import SimCluster
 from swimnomad.sim.converged import boot_converged, converge, swim_nodes
-from swimnomad.sim.journal import Journal
 from swimnomad.sim.world import World
 from swimnomad.swim.effects import Event
 from swimnomad.swim.events import NodeSuspected

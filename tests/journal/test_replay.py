@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from swimnomad.errors import UsageError
+from swimnomad.journal.replay import replay
+from swimnomad.journal.schema import journal_schema, schema_text
+from swimnomad.journal.types import INPUTS, read
+from swimnomad.journal.writer import Journal
 from swimnomad.serf.config import SerfConfig
 from swimnomad.serf.node import SerfNode
 from swimnomad.sim.cluster import SimCluster, nomad_core
 from swimnomad.sim.converged import boot_converged, swim_nodes
 from swimnomad.sim.invariants import Invariants
-from swimnomad.sim.journal import Journal
-from swimnomad.sim.journal_schema import journal_schema, schema_text
-from swimnomad.sim.journal_types import INPUTS, read
-from swimnomad.sim.replay import replay
 from swimnomad.sim.world import World
 from swimnomad.swim.config import SwimConfig
 from swimnomad.swim.events import JoinFinished
@@ -121,7 +121,7 @@ def test_values_are_read_by_their_annotations() -> None:
 
 
 def test_the_shipped_schema_is_what_the_code_writes() -> None:
-    """Made by: python -m swimnomad.sim.journal_schema > docs/journal.schema.json"""
+    """Made by: python -m swimnomad.journal.schema > docs/journal.schema.json"""
     assert (ROOT / "docs" / "journal.schema.json").read_text() == schema_text()
 
 

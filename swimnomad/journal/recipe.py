@@ -32,6 +32,16 @@ class Recipe(Value, frozen=True):
     allow_any_serf: bool = False
 
 
+def generator(seed: str) -> random.Random:
+    """The generator for a Nomad server's core, as a replay of it makes it.
+
+    The identifier is drawn first, as a simulated server does, also by a server that has one.
+    """
+    rng = random.Random(seed)
+    rng.getrandbits(NODE_ID_BITS)
+    return rng
+
+
 def recipe_of(core: Core, seed: str) -> Recipe | None:
     """The recipe of a core that has just been made; None if it is of no kind we know."""
     inner: Any = core
@@ -49,12 +59,11 @@ def recipe_of(core: Core, seed: str) -> Recipe | None:
 
 def make_core(recipe: Recipe) -> Core:
     """The same core once more, without keys."""
-    rng = random.Random(recipe.seed)
     if recipe.serf is None:
-        return SwimNode(recipe.swim, rng)
+        return SwimNode(recipe.swim, random.Random(recipe.seed))
     if recipe.stack == "serf":
-        return SerfNode(recipe.serf, rng)
-    rng.getrandbits(NODE_ID_BITS)
+        return SerfNode(recipe.serf, random.Random(recipe.seed))
+    rng = generator(recipe.seed)
     member_filter = None if recipe.allow_any_serf else ServersOnly()
     serf = SerfNode(recipe.serf, rng, member_filter=member_filter)
     return NomadCore.around(serf, recipe.region, allow_any_serf=recipe.allow_any_serf)

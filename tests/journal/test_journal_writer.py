@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swimnomad.faults import Latency, LinkFault
+from swimnomad.journal.writer import Journal, render
 from swimnomad.names import Address, Stream, Value
-from swimnomad.sim.journal import Journal, render
 from swimnomad.sim.world import World
 from swimnomad.swim.effects import Emit, SetTimer
 from swimnomad.swim.inputs import Start, TimerFired
@@ -68,7 +68,7 @@ def test_the_same_seed_gives_the_same_journal_and_another_seed_another() -> None
 @pytest.mark.parametrize("hash_seed", ["0", "1", "4242"])
 def test_the_journal_is_the_same_in_another_process_with_another_hash_seed(hash_seed: str) -> None:
     here = Path(__file__).parent
-    program = "import test_sim_journal; print(test_sim_journal.journal_hash(7))"
+    program = "import test_journal_writer; print(test_journal_writer.journal_hash(7))"
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": f"{here}"}
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True

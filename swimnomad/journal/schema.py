@@ -1,6 +1,6 @@
 """The format of a journal as JSON Schema, made from the classes whose values it holds.
 
-python -m swimnomad.sim.journal_schema > docs/journal.schema.json
+python -m swimnomad.journal.schema > docs/journal.schema.json
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from swimnomad.sim.journal import FORMAT, LINE_KEYS
-from swimnomad.sim.journal_types import EFFECTS, INPUTS, Json, definitions, fields_schema
+from swimnomad.journal.types import EFFECTS, INPUTS, Json, definitions, fields_schema
+from swimnomad.journal.writer import FORMAT, LINE_KEYS
 
 _START: Mapping[str, Json] = {
     "time": {"type": "number", "description": "seconds since the world began"},

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from swimnomad.errors import UsageError
+from swimnomad.journal.recipe import Recipe, make_core
+from swimnomad.journal.types import INPUTS, read, read_struct
+from swimnomad.journal.writer import FORMAT, line_of_effect
 from swimnomad.names import Value
-from swimnomad.sim.journal import FORMAT, line_of_effect
-from swimnomad.sim.journal_types import INPUTS, read, read_struct
-from swimnomad.sim.recipe import Recipe, make_core
 from swimnomad.swim.core import Core
 from swimnomad.swim.inputs import Converge, KnownNode, Roster
 

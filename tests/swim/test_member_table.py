@@ -89,6 +89,14 @@ def test_selection_in_a_small_table_finds_all() -> None:
         assert len(select_random(table, 3, lambda e: e.name > "n2", rng)) == 2
 
 
+def test_the_only_helper_of_three_members_is_never_missed() -> None:
+    """gossip 40.43: memberlist pull request 350."""
+    table, rng = full(3), random.Random(7)
+    for _ in range(500):
+        (helper,) = select_random(table, 1, lambda e: e.name == "n2", rng)
+        assert helper.name == "n2"
+
+
 def test_selection_gives_up_in_a_large_table_without_acceptable_nodes() -> None:
     assert select_random(full(50), 3, lambda _: False, random.Random(7)) == []
     assert select_random(MemberTable(random.Random(1)), 3, lambda _: True, random.Random(7)) == []

@@ -31,11 +31,11 @@ in which suspicions and claims from before may still take effect. The hosts are 
 `LOOK_INTERVAL`; a shorter fault excuses nothing.
 
 Agreement is due `patience` seconds after the last disturbance: the bound, and more, for whom Serf
-calls back is drawn, and small pools have bad luck. Every running member that can be found sees all others that can be found as alive, and
-nobody as alive who does not run. Nodes can be found by one another if a chain of records leads from
-one to the other, each holding the present address of the next; members that left do not count, for
-nobody calls them back. Two halves of a pool whose nodes all moved while it was cut in two have no
-such chain, and no protocol could join them.
+calls back is drawn, and small pools have bad luck. Every running member that can be found sees all
+others that can be found as alive, and nobody as alive who does not run. Nodes can be found by one
+another if a chain of records leads from one to the other, each holding the present address of the
+next; members that left do not count, for nobody calls them back. Two halves of a pool whose nodes
+all moved while it was cut in two have no such chain, and no protocol could join them.
 
 Watching draws no randomness and gives no input: a watched run has the journal of an unwatched one.
 """

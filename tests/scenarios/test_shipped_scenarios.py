@@ -80,14 +80,17 @@ def test_the_rules_of_upstream_do_not_hold_what_ours_do(
     assert not run_file(path, on="sim", seed=seed).passed
 
 
-@pytest.mark.parametrize(("depth", "is_heard"), [("1", False), ("4096", True)])
-def test_farewells_are_lost_to_the_short_queue_and_to_nothing_else(
-    depth: str, is_heard: bool, tmp_path: Path
-) -> None:
-    path = SCENARIOS / "intent-overflow.yaml"
-    path = changed(path, tmp_path, "as: [left, failed]", "as: [left]")
-    path = changed(path, tmp_path, "queue_depth_max: 1,", f"queue_depth_max: {depth},")
-    assert run_file(path, on="sim", seed=1).passed is is_heard
+def test_farewells_are_lost_to_the_short_queue_and_to_nothing_else(tmp_path: Path) -> None:
+    # With the short queue a run in twenty is lucky: a push/pull repairs it in time.
+    def runs_that_lose(depth: int) -> int:
+        path = changed(
+            SCENARIOS / "intent-overflow.yaml", tmp_path, "as: [left, failed]", "as: [left]"
+        )
+        path = changed(path, tmp_path, "queue_depth_max: 1,", f"queue_depth_max: {depth},")
+        return sum(not run_file(path, on="sim", seed=seed).passed for seed in range(1, 7))
+
+    assert runs_that_lose(1) >= 4
+    assert runs_that_lose(4096) == 0
 
 
 @pytest.mark.parametrize("name", ["kill-one", "partition-heal"])

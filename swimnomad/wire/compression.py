@@ -70,13 +70,20 @@ def wrap_if_shorter(message: bytes) -> bytes:
     length = len(message)
     if length <= _SHORT_BYTES_MAX:
         codes_max = _CODES_MAX[length]
-        if codes_max < 1:
-            return message
-        if estimate.codes_min(message) > codes_max:
-            return message
-        if message[0] == _PING and estimate.ping_codes_min(message) > codes_max:
+        if codes_max < 1 or _needs_more_codes(message, codes_max):
             return message
     return _wrap_repeated(message) if length <= _REPEATED_BYTES_MAX else _try_to_wrap(message)
+
+
+def _needs_more_codes(message: bytes, codes_max: int) -> bool:
+    """Whether it is certain that the stream has more codes than that; the cheapest way first."""
+    if message[0] != _PING:
+        return estimate.codes_min(message) > codes_max
+    return (
+        estimate.ping_codes_known(message) > codes_max
+        or estimate.codes_min(message) > codes_max
+        or estimate.ping_codes_min(message) > codes_max
+    )
 
 
 def _try_to_wrap(message: bytes) -> bytes:

@@ -35,6 +35,13 @@ def codes_min(message: bytes) -> int:
     return len({*even.unpack_from(message), *odd.unpack_from(message, 1)}) + 1
 
 
+def ping_codes_known(ping: bytes) -> int:
+    """What `ping_codes_min` found for a ping that differs in its sequence number only, else 0."""
+    parts = _around_number(ping)
+    codes = None if parts is None else _known.get(parts)
+    return 0 if parts is None or codes is None else codes + _number_bytes(ping, parts)
+
+
 def ping_codes_min(ping: bytes) -> int:
     """The number of codes of a ping if its sequence number has nothing in common with the rest.
 
@@ -45,21 +52,37 @@ def ping_codes_min(ping: bytes) -> int:
     Returns:
         The exact number of codes in that case, else 0.
     """
+    parts = _around_number(ping)
+    if parts is None:
+        return 0
+    codes = _known.get(parts)
+    if codes is None:
+        if len(_known) >= _KNOWN_MAX:
+            del _known[next(iter(_known))]
+        head, tail = parts
+        codes = _known[parts] = lzw.count_codes((*head, lzw.UNLIKE, *tail)) - 1
+    return codes + _number_bytes(ping, parts)
+
+
+def _number_bytes(ping: bytes, around: tuple[bytes, bytes]) -> int:
+    return len(ping) - len(around[0]) - len(around[1])
+
+
+_KNOWN_MAX = 8192
+_known: dict[tuple[bytes, bytes], int] = {}
+"""Codes of what stands before and behind the sequence number of a ping, without the number."""
+
+
+def _around_number(ping: bytes) -> tuple[bytes, bytes] | None:
+    """What stands around the number, if that shares no pair of neighbours with it."""
     start = ping.find(_NUMBER_KEY) + len(_NUMBER_KEY)
     if start < len(_NUMBER_KEY) or start == len(ping):
-        return 0
-    size = _NUMBER_BYTES.get(ping[start], 1)
-    end = start + size
+        return None
+    end = start + _NUMBER_BYTES.get(ping[start], 1)
     if end > len(ping):
-        return 0
+        return None
     for position in range(start - 1, min(end, len(ping) - 1)):
         pair = ping[position : position + 2]
         if ping.find(pair) != position or ping.rfind(pair) != position:
-            return 0
-    return _codes_around(ping[:start], ping[end:]) + size
-
-
-@lru_cache(maxsize=8192)
-def _codes_around(head: bytes, tail: bytes) -> int:
-    """Codes of head and tail if something unlike both stands between them."""
-    return lzw.count_codes((*head, lzw.UNLIKE, *tail)) - 1
+            return None
+    return ping[:start], ping[end:]

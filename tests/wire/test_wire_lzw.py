@@ -134,6 +134,17 @@ def test_a_ping_whose_number_occurs_elsewhere_is_not_estimated() -> None:
     assert estimate.ping_codes_min(b"\x00\x81\xa5SeqNo\xce\x00") == 0
 
 
+def test_what_a_ping_needs_is_known_once_one_to_that_node_was_counted() -> None:
+    first, second = (
+        encode(Ping(number, "a node probed nowhere else", b"\x7f\x00\x00\x01", 7946, "me"))
+        for number in (0xF1F2F3, 0xF4F5F6)
+    )
+    assert estimate.ping_codes_known(second) == 0
+    assert estimate.ping_codes_min(first) == lzw.count_codes(first)
+    assert estimate.ping_codes_known(second) == lzw.count_codes(second)
+    assert estimate.ping_codes_known(b"\x00\x80") == 0
+
+
 def test_a_ping_without_source_ends_with_its_number() -> None:
     message = encode(Ping(300, "n1"))
     assert estimate.ping_codes_min(message) == lzw.count_codes(message)

@@ -68,9 +68,11 @@ those before compression. Guesses: the time that reading takes, that clocks run 
 member, and the grid, which is a small part of the paper's.
 """,
     "rapid": """
-1,000 members, LAN profile, stream pings on. 1 % of them lose datagrams that come in (with
-all of it lost, connections are blocked as well): everything for 20 s, nothing for 20 s; or
-80 % all the time.
+1,000 members, LAN profile, stream pings on. 1 % of them lose what comes in: everything, connections
+included, for 20 s, then nothing for 20 s; or 80 % of the datagrams all the time. Connections get
+through that second fault, as lost segments are sent again, and with them stream pings and
+push/pulls: they keep the faulty members in the views. "For good": no healthy member holds it alive
+at the end, and none took it back in the last third.
 """,
 }
 """Experiment to its set-up; line breaks mean nothing."""

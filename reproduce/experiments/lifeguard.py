@@ -8,6 +8,7 @@ member that was never paused.
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 from reproduce.effort import Effort
@@ -25,6 +26,10 @@ RUN = 120.0
 
 READING = 0.0001
 """Seconds that a slow member takes to read a message that waited. A guess."""
+
+OTHER_READINGS = (0.00003, 0.0003)
+EVENTS_MIN = 100
+"""False positives below which a share of them is not stated."""
 
 SWITCHES: dict[str, dict[str, object]] = {
     "SWIM": {
@@ -156,32 +161,78 @@ def lifeguard_ablation(effort: Effort) -> list[Measurement]:
     """The rows on the ablation and on the dose."""
     grid = QUICK if effort.quick else FULL
     outcomes = effort.spread(run_anomaly, anomalies(grid, effort.seed))
-    return ablation_rows(outcomes) + dose_rows(outcomes, grid.counts)
+    others = [] if effort.quick else effort.spread(run_anomaly, other_readings(effort.seed))
+    return ablation_rows(outcomes, others) + dose_rows(outcomes, grid.counts)
 
 
-def ablation_rows(outcomes: list[Outcome]) -> list[Measurement]:
-    """What the configurations add up to, as percentages of plain SWIM."""
+def other_readings(seed: int) -> list[Anomaly]:
+    """Runs that show how much hangs on the guess at the time that reading takes."""
+    return [
+        Anomaly(configuration, 8, 2.048, 0.001, f"{seed}/reading", reading=reading)
+        for reading in OTHER_READINGS
+        for configuration in ("SWIM", "Lifeguard")
+    ]
+
+
+def ablation_rows(outcomes: list[Outcome], others: list[Outcome]) -> list[Measurement]:
+    """What the configurations add up to, as percentages of plain SWIM.
+
+    Args:
+        outcomes: Of the grid.
+        others: Of `other_readings`; they only go into notes.
+    """
     totals = {name: add_up(outcomes, name) for name in ORDER}
     swim, ours = totals["SWIM"], totals["Lifeguard"]
     run = outcomes[0].anomaly.run
     trials = f"{len(outcomes) // len(SWITCHES)} runs of {run:g} s a configuration"
 
-    def percent(key: str, part: int, whole: int, note: str = "") -> Measurement:
-        value = 100 * ratio(part, whole)
+    def percent(key: str, part: int, whole: int, note: str, least: int = 1) -> Measurement:
+        # A share of next to nothing is none, and no band must hold it.
+        value = 100 * ratio(part, whole) if whole >= least else math.nan
         return Measurement(key, value, f"{value:.2f} % ({part:,} of {whole:,})", trials, note)
 
     counts = [totals[name].false_positives for name in ORDER]
-    shown = " / ".join(f"{100 * ratio(one, counts[-1]):.2f}" for one in counts) + " %"
     healthy = ", ".join(f"{name} {totals[name].at_healthy:,}" for name in ORDER)
     messages = _shares({name: totals[name].messages for name in ORDER})
     sent = _shares({name: totals[name].bytes_sent for name in ORDER})
+    order = Measurement(
+        "lifeguard-order", out_of_order(counts), _slashed(counts), trials, _by_rhythm(outcomes)
+    )
     return [
-        Measurement("lifeguard-order", out_of_order(counts), shown, trials),
-        percent("lifeguard-share", ours.false_positives, swim.false_positives),
-        percent("lifeguard-healthy", ours.at_healthy, swim.at_healthy, healthy),
+        order,
+        percent("lifeguard-share", ours.false_positives, swim.false_positives, _by_reading(others)),
+        percent("lifeguard-healthy", ours.at_healthy, swim.at_healthy, healthy, EVENTS_MIN),
         percent("lifeguard-messages", ours.messages, swim.messages, messages),
         percent("lifeguard-bytes", ours.bytes_sent, swim.bytes_sent, sent),
     ]
+
+
+def _slashed(counts: list[int]) -> str:
+    """False positives in `ORDER` as shares of the last, plain SWIM's."""
+    return " / ".join(f"{100 * ratio(one, counts[-1]):.2f}" for one in counts) + " %"
+
+
+def _by_rhythm(outcomes: list[Outcome]) -> str:
+    """The same for each rhythm of slowness."""
+    told = []
+    rhythms = dict.fromkeys((one.anomaly.duration, one.anomaly.interval) for one in outcomes)
+    for rhythm in rhythms:
+        own = [one for one in outcomes if (one.anomaly.duration, one.anomaly.interval) == rhythm]
+        counts = [add_up(own, name).false_positives for name in ORDER]
+        told.append(
+            f"D = {rhythm[0]:g} s, I = {rhythm[1]:g} s: {_slashed(counts)} of {counts[-1]:,}"
+        )
+    return "; ".join(told)
+
+
+def _by_reading(others: list[Outcome]) -> str:
+    """What Lifeguard's share is if reading takes another time than the guess."""
+    told = []
+    for reading in dict.fromkeys(one.anomaly.reading for one in others):
+        own = [one for one in others if one.anomaly.reading == reading]
+        ours, swim = (add_up(own, name).false_positives for name in ("Lifeguard", "SWIM"))
+        told.append(f"{1000 * reading:g} ms a message {100 * ratio(ours, swim):.2f} % of {swim:,}")
+    return "with C = 8, D = 2.048 s and " + ", ".join(told) if told else ""
 
 
 def _shares(loads: dict[str, int]) -> str:

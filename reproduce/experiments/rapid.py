@@ -16,7 +16,6 @@ from swimnomad.swim.events import NodeJoined, NodeLeft
 SIZE = 1000
 PHASE = 20.0
 QUIET = 2.0
-WATCH_INTERVAL = 1.0
 
 
 class Course(Value, frozen=True):
@@ -32,10 +31,9 @@ class Course(Value, frozen=True):
 class Views(Value, frozen=True):
     """What the healthy members' views did.
 
-    `cycles_changed`: 40-second cycles in which some view changed. `final_removals`: faulty members
-    that at the end no healthy one held alive, and that nobody took back in the last third.
-    `all_removed`: whether at the end that was all of them. `false`: failures that healthy members
-    reported of healthy ones. `in_view_min`, `in_view_max`: average share of the faulty in a view.
+    `cycles_changed`: cycles of 40 s in which some view changed. `final_removals`: faulty members
+    that no healthy one held alive at the end, and that nobody took back in the last third;
+    `all_removed`: whether those were all. `false`: failures reported of healthy members.
     """
 
     cycles: int

@@ -159,7 +159,7 @@ def retransmit_tuning(effort: Effort) -> list[Measurement]:
 def loss_alone(effort: Effort) -> list[Measurement]:
     """No false death from loss up to 5 % with the TCP fallback on."""
     rows = []
-    for size, runs, seconds in ((50, 200, 60.0), (200, 40, 60.0)):
+    for size, runs, seconds in ((50, 200, 60.0), (200, 200, 60.0)):
         count = effort.pick(runs, 5)
         cases = [
             Weather(size, LOSSES[n % len(LOSSES)], f"{effort.seed}/loss/{size}/{n}", seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reproduce.effort import Effort
+from reproduce.expectations import EXPECTATIONS
 from reproduce.experiments import EXPERIMENTS
 from reproduce.experiments.detection import (
     Trials,
@@ -38,6 +39,7 @@ from reproduce.experiments.rapid import Course, watch_views
 from reproduce.experiments.tuning import Weather, count_false_deaths
 from reproduce.numbers import mean
 from reproduce.pool import settings_of
+from reproduce.rows import Verdict, judge
 from swimnomad.swim.suspicion import suspicion_timeout_min
 
 
@@ -135,10 +137,18 @@ def outcome(name: str, count: int, false_positives: int) -> Outcome:
 
 def test_rows_of_the_ablation_are_shares_of_plain_swim() -> None:
     counts = {"SWIM": 1000, "Buddy": 900, "LHA-Probe": 600, "LHA-Suspicion": 30, "Lifeguard": 15}
-    rows = {row.key: row for row in ablation_rows([outcome(n, 1, c) for n, c in counts.items()])}
+    outcomes = [outcome(name, 1, count) for name, count in counts.items()]
+    rows = {row.key: row for row in ablation_rows(outcomes, [])}
     assert rows["lifeguard-order"].value == 0
     assert rows["lifeguard-share"].value == pytest.approx(1.5)
     assert rows["lifeguard-messages"].value == 100
+    assert "1.50 / 3.00 / 60.00 / 90.00 / 100.00 % of 1,000" in rows["lifeguard-order"].note
+
+
+def test_a_share_of_next_to_nothing_is_in_no_band() -> None:
+    rows = ablation_rows([outcome(name, 1, 1000) for name in SWITCHES], [])
+    healthy = next(row for row in rows if row.key == "lifeguard-healthy")
+    assert judge(EXPECTATIONS["lifeguard-healthy"], healthy) is Verdict.MISS
 
 
 def test_configurations_out_of_order_are_counted() -> None:

@@ -92,7 +92,7 @@ def _section(run: Run) -> list[str]:
     ]
     lines += [_row(one) for one in run.measurements]
     for one in misses([run]):
-        reason = REASONS.get(one.key, UNKNOWN)
+        reason = " ".join(REASONS.get(one.key, UNKNOWN).split())
         lines += ["", f"**MISS** {EXPECTATIONS[one.key].quantity}: {reason}."]
     return lines
 

@@ -64,7 +64,8 @@ def test_a_miss_is_marked_on_the_page_with_its_reason() -> None:
     assert [one.key for one in misses([run])] == [key]
     assert "2 rows, 1 in band, 1 missed" in text
     assert f"| 20 | **{Verdict.MISS.value}** |" in text
-    assert f"**MISS** {EXPECTATIONS[key].quantity}: {REASONS.get(key, UNKNOWN)}." in text
+    reason = " ".join(REASONS.get(key, UNKNOWN).split())
+    assert f"**MISS** {EXPECTATIONS[key].quantity}: {reason}." in text
     assert "MISS     kill-100-p50" in "\n".join(terminal_lines(run))
 
 

@@ -162,18 +162,13 @@ class Membership:
         known = self.table.get(name)
         if known is None:
             ghost = self.ghosts.get(name)
-            if ghost is not None and ltime > ghost.status_ltime:
+            if ghost is not None and self._ends_leaving(ghost, ltime, is_implied=is_implied):
                 return self._revive(ghost, ltime)
             is_news = self.intents.upsert(name, IntentKind.JOIN, ltime, now)
             return PASS_ON if is_news else IGNORE
         if ltime <= known.status_ltime and not (
-            # A real join comes from the node itself, which puts its own leave at a later time. So
-            # a leave of the same time is somebody else's guess, made at the same moment, and
-            # wrong. The reference shows such a node as leaving for ever.
-            self._is_safe
-            and ltime == known.status_ltime
-            and known.status is Status.LEAVING
-            and not is_implied
+            known.status is Status.LEAVING
+            and self._ends_leaving(known, ltime, is_implied=is_implied)
         ):
             return IGNORE
         status = Status.ALIVE if known.status is Status.LEAVING else known.status
@@ -208,6 +203,16 @@ class Membership:
             self.table.store(replace(known, status=status, status_ltime=ltime))
         # Nobody prunes the node that runs here: it knows best when it is gone.
         return Verdict(rebroadcast=True, event=event, prune=prune and name != self._name)
+
+    def _ends_leaving(self, member: Member, ltime: int, *, is_implied: bool) -> bool:
+        """Whether a join of that time shows that a leaving member, erased or not, is there.
+
+        A real join comes from the node itself, which puts its own leave at a later time. So a leave
+        of the same time is somebody else's guess, made at the same moment, and wrong. The reference
+        shows such a node as leaving for ever.
+        """
+        is_tie = ltime == member.status_ltime
+        return ltime > member.status_ltime or (self._is_safe and is_tie and not is_implied)
 
     # -- forgetting
 

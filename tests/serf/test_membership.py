@@ -283,13 +283,27 @@ def test_a_member_pruned_while_it_was_there_comes_back_with_its_contradiction() 
     bench.bring("b", Status.LEAVING)
     bench.m.prune("b")
     assert bench.m.on_node_updated(node(meta=b"\xff\x81\xa1a\xa1c")) is None
-    assert bench.m.on_join_intent("b", 5, 1.0) == PASS_ON, "not newer than the leave: buffered"
+    assert bench.m.on_join_intent("b", 4, 1.0) == PASS_ON, "older than the leave: buffered"
     assert "b" not in bench.m.table.members
     verdict = bench.m.on_join_intent("b", 6, 1.0)
     assert verdict.rebroadcast
     assert isinstance(verdict.event, MemberJoined)
     assert verdict.event.member.tags == {"a": "c"}
     assert (bench.status("b"), bench.ltime("b")) == (Status.ALIVE, 6)
+    assert not bench.m.ghosts
+
+
+def test_a_contradiction_as_old_as_the_leave_brings_a_pruned_member_back() -> None:
+    """A member contradicts the leave it heard; a later one may carry the time of its answer."""
+    bench = Bench()
+    bench.bring("b", Status.LEAVING)
+    bench.m.prune("b")
+    assert bench.m.on_join_intent("b", 5, 1.0, is_implied=True).event is None
+    assert "b" not in bench.m.table.members, "a push/pull lists those who leave, too"
+    verdict = bench.m.on_join_intent("b", 5, 1.0)
+    assert verdict.rebroadcast
+    assert isinstance(verdict.event, MemberJoined)
+    assert (bench.status("b"), bench.ltime("b")) == (Status.ALIVE, 5)
     assert not bench.m.ghosts
 
 

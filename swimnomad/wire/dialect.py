@@ -252,10 +252,13 @@ class Kind(NamedTuple):
     """A type of field: how a plain object becomes a value, and back.
 
     `read` turns nil into the zero value. `write` is None if the packer takes the value as it is.
+    `pack` gives the bytes themselves, for what the packer cannot write; only the records of
+    `go_dialect` look at it.
     """
 
     read: Callable[[Any], Any]
     write: Callable[[Any], object] | None = None
+    pack: Callable[[Any], bytes] | None = None
 
 
 def _integer(low: int, high: int) -> Kind:
@@ -316,7 +319,7 @@ BYTES = Kind(_read_bytes)
 
 def list_of(item: Kind) -> Kind:
     """A list as a tuple, or None for nil."""
-    read_item, write_item = item
+    read_item, write_item = item.read, item.write
 
     def read(value: object) -> tuple[object, ...] | None:
         if type(value) is list:

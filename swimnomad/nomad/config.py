@@ -22,6 +22,7 @@ import msgspec
 from swimnomad.errors import ConfigError
 from swimnomad.names import PORT_MAX, Address, Value
 from swimnomad.nomad.addresses import first_private_address, is_unspecified, split_advertise
+from swimnomad.nomad.ciphers import CIPHER_SUITES, TLS_VERSIONS, split_suites
 from swimnomad.nomad.tags import server_tags
 from swimnomad.serf.config import SerfConfig
 from swimnomad.swim.config import PROFILES, SwimConfig, profile_settings
@@ -110,6 +111,67 @@ class Limits(Value, frozen=True):
     rpc_max_conns_per_client: int = 100
 
 
+class TlsConfig(Value, frozen=True):
+    """The `tls` block: paths of PEM files, and who must show a certificate of `ca_file`.
+
+    RPC is mutual: both ends always do. An HTTPS client does if `verify_https_client` is set.
+    `verify_server_hostname` adds roles to RPC: whoever is dialled must be named
+    `server.<region>.nomad`, and whoever dials must be a server, or a client of the own region.
+    With `rpc_upgrade_mode` RPC serves plain connections too. An empty `tls_min_version` is tls12;
+    `tls_cipher_suites` are names as in `ciphers.py`, with commas between them; empty means
+    OpenSSL's own choice.
+
+    Source: nomad-agent.md §10, rpc.md §2.
+    """
+
+    http: bool = False
+    rpc: bool = False
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    verify_https_client: bool = False
+    verify_server_hostname: bool = False
+    rpc_upgrade_mode: bool = False
+    tls_min_version: str = ""
+    tls_cipher_suites: str = ""
+    tls_prefer_server_cipher_suites: bool = False
+    checksum: str = ""
+    """MD5 of what the files held when they were read, as `/v1/agent/self` shows it. No key of a
+    file: whoever reads the files puts it here."""
+
+    def validate(self) -> None:
+        """Check versions, suites and that the files are named that TLS needs.
+
+        Raises:
+            ConfigError: Naming the key, what was found and what is allowed.
+        """
+        if self.tls_min_version and self.tls_min_version not in TLS_VERSIONS:
+            raise ConfigError(
+                f'tls.tls_min_version is an unsupported TLS version "{self.tls_min_version}"; '
+                f"allowed are {', '.join(TLS_VERSIONS)}"
+            )
+        for name in split_suites(self.tls_cipher_suites):
+            if name not in CIPHER_SUITES:
+                raise ConfigError(
+                    f'tls.tls_cipher_suites has an unsupported TLS cipher "{name}"; '
+                    f"allowed are {', '.join(CIPHER_SUITES)}"
+                )
+        for name, reason in self._files_needed().items():
+            if not getattr(self, name):
+                raise ConfigError(f"{reason} needs tls.{name}, which is not set")
+
+    def _files_needed(self) -> dict[str, str]:
+        """The keys that must name a file, and which other key wants that."""
+        if self.rpc:  # both ends verify each other, always
+            return dict.fromkeys(("ca_file", "cert_file", "key_file"), "tls.rpc")
+        if not self.http:
+            return {}
+        needed = dict.fromkeys(("cert_file", "key_file"), "tls.http")
+        if self.verify_https_client:
+            needed["ca_file"] = "tls.verify_https_client"
+        return needed
+
+
 class GossipConfig(Value, frozen=True):
     """The `gossip` block, our own.
 
@@ -149,6 +211,7 @@ class AgentConfig(Value, frozen=True):
     server: ServerConfig = ServerConfig()
     client: ClientConfig = ClientConfig()
     limits: Limits = Limits()
+    tls: TlsConfig = TlsConfig()
     gossip: GossipConfig = GossipConfig()
     http_api_response_headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     foreign: Mapping[str, object] = msgspec.field(default_factory=dict)
@@ -238,6 +301,7 @@ class AgentConfig(Value, frozen=True):
         for key, text in (("Region", self.region), ("Datacenter", self.datacenter)):
             if "\0" in text:
                 raise ConfigError(f"{key} contains invalid characters")
+        self.tls.validate()
         if self.gossip.profile not in PROFILES:
             raise ConfigError(
                 f"gossip.profile is {self.gossip.profile!r}; allowed are {', '.join(PROFILES)}"

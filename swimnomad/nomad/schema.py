@@ -126,7 +126,6 @@ def _duration(shown: str, default: float = 0.0) -> Key:
     return Key(Kind.DURATION, shown, default)
 
 
-_NO_TLS = "this version does not speak TLS and would serve in the clear"
 _NO_ACL = "this version has no ACLs and would leave the API open"
 _NO_LOG_FILE = "this version logs to standard error"
 
@@ -329,17 +328,17 @@ _TELEMETRY = Block(
 _TLS = Block(
     "TLSConfig",
     {
-        "http": Key(Kind.SWITCH, "EnableHTTP", False, refusal=_NO_TLS),
-        "rpc": Key(Kind.SWITCH, "EnableRPC", False, refusal=_NO_TLS),
-        "ca_file": _text("CAFile"),
-        "cert_file": _text("CertFile"),
-        "key_file": _text("KeyFile"),
-        "rpc_upgrade_mode": _switch("RPCUpgradeMode"),
-        "tls_cipher_suites": _text("TLSCipherSuites"),
-        "tls_min_version": _text("TLSMinVersion"),
-        "tls_prefer_server_cipher_suites": _switch("TLSPreferServerCipherSuites"),
-        "verify_https_client": _switch("VerifyHTTPSClient"),
-        "verify_server_hostname": _switch("VerifyServerHostname"),
+        "http": _ours(Kind.SWITCH, "EnableHTTP"),
+        "rpc": _ours(Kind.SWITCH, "EnableRPC"),
+        "ca_file": _ours(Kind.TEXT, "CAFile"),
+        "cert_file": _ours(Kind.TEXT, "CertFile"),
+        "key_file": _ours(Kind.TEXT, "KeyFile"),
+        "rpc_upgrade_mode": _ours(Kind.SWITCH, "RPCUpgradeMode"),
+        "tls_cipher_suites": _ours(Kind.TEXT, "TLSCipherSuites"),
+        "tls_min_version": _ours(Kind.TEXT, "TLSMinVersion"),
+        "tls_prefer_server_cipher_suites": _ours(Kind.SWITCH, "TLSPreferServerCipherSuites"),
+        "verify_https_client": _ours(Kind.SWITCH, "VerifyHTTPSClient"),
+        "verify_server_hostname": _ours(Kind.SWITCH, "VerifyServerHostname"),
     },
 )
 

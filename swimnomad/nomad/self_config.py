@@ -49,6 +49,9 @@ _DEV_FOREIGN: Mapping[str, object] = {
 def describe_config(config: AgentConfig) -> Json:
     """The merged configuration as one JSON object."""
     shown = _describe_block(config, SCHEMA, "")
+    tls = shown["TLSConfig"]
+    assert isinstance(tls, dict)
+    tls["Checksum"] = config.tls.checksum
     shown["Addresses"] = {name: config.bind(key).host for name, key in _SERVICES.items()}
     shown["AdvertiseAddrs"] = {
         # Only servers gossip: a client advertises no address for it.
@@ -85,7 +88,7 @@ def _describe_block(config: AgentConfig, keys: Mapping[str, Key | Block], prefix
 
 
 _CONSTANTS: Mapping[str, Json] = {
-    "tls.": {"Checksum": "", "KeyLoader": {}},
+    "tls.": {"KeyLoader": {}},
     "vault.": {"ConnectionRetryIntv": 30_000_000_000},
 }
 """Fields that no key of a file sets."""

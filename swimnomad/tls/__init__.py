@@ -1,0 +1,1 @@
+"""TLS: contexts for RPC and HTTP, roles in certificates, and making certificates."""

@@ -29,6 +29,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
     },
     "Keys": {
         "keygen": "Print a new gossip encryption key.",
+        "tls": "Make an authority and certificates for TLS.",
     },
 }
 """Heading -> command -> its one line. The command `force-leave` is in `force_leave.py`, as the

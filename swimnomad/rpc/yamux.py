@@ -32,7 +32,6 @@ from __future__ import annotations
 
 import math
 from enum import Enum
-from typing import Final
 
 from swimnomad.names import Value
 from swimnomad.rpc.failures import SessionClosed, StreamClosed, StreamsExhausted
@@ -54,9 +53,7 @@ from swimnomad.rpc.yamux_frames import (
     pack_header,
     unpack_header,
 )
-
-WINDOW_BYTES: Final = 262_144
-"""Credit of a new stream in each direction, fixed by the protocol."""
+from swimnomad.rpc.yamux_streams import WINDOW_BYTES, StreamState
 
 
 class Role(Enum):
@@ -151,39 +148,6 @@ YamuxEvent = (
 )
 
 
-class _Stream:
-    """What a session knows of one live stream."""
-
-    __slots__ = (
-        "credit",
-        "id",
-        "is_abandoned",
-        "is_ended",
-        "is_finished",
-        "is_live",
-        "is_ours",
-        "owes_ack",
-        "returnable",
-        "unread",
-        "waits_for_ack",
-        "window",
-    )
-
-    def __init__(self, stream: int, is_ours: bool) -> None:
-        self.id = stream
-        self.is_ours = is_ours
-        self.credit = WINDOW_BYTES  # what the peer still takes
-        self.window = WINDOW_BYTES  # what we still take
-        self.unread = 0  # passed on and not consumed
-        self.returnable = 0  # consumed and not yet granted again
-        self.waits_for_ack = is_ours
-        self.owes_ack = not is_ours
-        self.is_finished = False  # we sent FIN
-        self.is_ended = False  # the peer sent FIN
-        self.is_abandoned = False  # nobody reads it any more
-        self.is_live = True
-
-
 class YamuxSession:
     """One side of a session. Knows no socket and no clock.
 
@@ -196,7 +160,7 @@ class YamuxSession:
     def __init__(self, role: Role, limits: YamuxLimits | None = None, now: float = 0.0) -> None:
         self._limits = YamuxLimits() if limits is None else limits
         self._next_id: int = role.value
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, StreamState] = {}
         self._peer_streams = 0
         self._backlog = 0
         self._unacked = 0
@@ -206,7 +170,7 @@ class YamuxSession:
         self._answers_bytes = 0
         self._partial = b""  # the beginning of a header
         self._payload_left = 0
-        self._payload_of: _Stream | None = None  # None: it is skipped
+        self._payload_of: StreamState | None = None  # None: it is skipped
         self._payload_ends = False  # the frame carries FIN
         self._end = ""
         self._refuses = False  # we sent a go-away
@@ -296,7 +260,7 @@ class YamuxSession:
             raise StreamsExhausted("streams exhausted")
         stream = self._next_id
         self._next_id += 2
-        self._streams[stream] = _Stream(stream, is_ours=True)
+        self._streams[stream] = StreamState(stream, is_ours=True)
         self._unacked += 1
         self._write(WINDOW_UPDATE, SYN, stream, 0)
         return stream
@@ -333,6 +297,8 @@ class YamuxSession:
         piece: bytes | memoryview
         if type(data) is bytes:
             piece = data if size == len(data) else memoryview(data)[:size]
+        elif type(data) is memoryview and type(data.obj) is bytes:
+            piece = data[:size]
         else:
             piece = bytes(data[:size])
         entry.credit -= size
@@ -495,13 +461,15 @@ class YamuxSession:
         ):
             self._answer(events, WINDOW_UPDATE, RST, stream, 0)
         else:
-            self._streams[stream] = _Stream(stream, is_ours=False)
+            self._streams[stream] = StreamState(stream, is_ours=False)
             self._peer_streams += 1
             self._backlog += 1
             events.append(StreamOpened(stream))
         return not self._end
 
-    def _on_flags(self, events: list[YamuxEvent], entry: _Stream, kind: int, flags: int) -> bool:
+    def _on_flags(
+        self, events: list[YamuxEvent], entry: StreamState, kind: int, flags: int
+    ) -> bool:
         """Take ACK, FIN and RST of a frame for a live stream; whether the session goes on.
 
         The FIN of a data frame takes effect behind its payload.
@@ -520,17 +488,19 @@ class YamuxSession:
                 self._on_end(events, entry)
         return not self._end
 
-    def _on_end(self, events: list[YamuxEvent], entry: _Stream) -> None:
+    def _on_end(self, events: list[YamuxEvent], entry: StreamState) -> None:
         entry.is_ended = True
         if not entry.is_abandoned:
             events.append(StreamEnded(entry.id))
         if entry.is_finished:
             self._forget(entry)
 
-    def _on_data(self, events: list[YamuxEvent], entry: _Stream, flags: int, length: int) -> bool:
+    def _on_data(
+        self, events: list[YamuxEvent], entry: StreamState, flags: int, length: int
+    ) -> bool:
         """The header of a data frame for a stream; whether the session goes on."""
         if length > entry.window:
-            self._break(events, "receive window exceeded")
+            self._break(events, "recv window exceeded")
             return False
         if self._unread + length > self._limits.unread_bytes_max:
             self._break(events, "too much unread data", INTERNAL_ERROR)
@@ -559,7 +529,7 @@ class YamuxSession:
         if self._payload_ends and not self._payload_left:
             self._on_end(events, entry)
 
-    def _on_credit(self, events: list[YamuxEvent], entry: _Stream, delta: int) -> bool:
+    def _on_credit(self, events: list[YamuxEvent], entry: StreamState, delta: int) -> bool:
         """A window update for a stream; whether the session goes on."""
         entry.credit += delta
         if entry.credit > U32_MAX:
@@ -586,14 +556,14 @@ class YamuxSession:
         self._write(kind, flags, stream, length)
         return True
 
-    def _due_flags(self, entry: _Stream) -> int:
+    def _due_flags(self, entry: StreamState) -> int:
         """ACK, if the stream waits for it and another frame is sent first."""
         if entry.owes_ack:
             entry.owes_ack = False
             return ACK
         return 0
 
-    def _forget(self, entry: _Stream) -> None:
+    def _forget(self, entry: StreamState) -> None:
         if self._streams.get(entry.id) is entry:
             del self._streams[entry.id]
         entry.is_live = False

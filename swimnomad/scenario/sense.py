@@ -30,7 +30,7 @@ from swimnomad.scenario.model import (
     Step,
 )
 from swimnomad.scenario.settings import gossip_settings, serf_settings
-from swimnomad.scenario.targets import is_random, matching
+from swimnomad.scenario.targets import is_random, matching, random_count
 from swimnomad.scenario.vacuity import vacuous
 from swimnomad.scenario.vocabulary import (
     CHECKS,
@@ -47,6 +47,8 @@ from swimnomad.sim.host import DRIFT_INTERVAL_MIN, DRIFT_MAX
 
 NODES_MAX = 10_000
 TIMES_MAX = 10_000
+STEPS_MAX = 100_000
+"""Steps that a run may do: a few repeats inside each other would never end."""
 TARGET_FIELDS = ("target", "peers", "side", "against", "to", "by", "of")
 """Fields of arguments that name nodes."""
 NO_NAME = "*?[ /.+"
@@ -71,7 +73,10 @@ class _Survey:
         self._names: dict[str, str] = {}
         self._steps_by_id: dict[str, tuple[str, Step]] = {}
         """Id to the step and its own dotted name."""
-        self._last_at = 0.0
+        self._begins: dict[str, float] = {}
+        """Id to the time at which its step begins at the earliest."""
+        self._earliest = 0.0
+        """When all steps so far may be done: a condition may take no time."""
 
     def all(self) -> Complaints:
         scenario = self._scenario
@@ -79,6 +84,9 @@ class _Survey:
         yield from self._network(scenario.network)
         for place, step in enumerate(scenario.steps):
             yield from self._step(step, f"steps[{place}]", is_repeated=False)
+        if (count := _count(scenario.steps)) > STEPS_MAX:
+            text = f"found {count} steps, repeats in full; allowed are up to {STEPS_MAX}"
+            yield Complaint("steps", text)
         if not scenario.expect:
             text = "missing or empty; a scenario expects at least one thing"
             yield Complaint("expect", text)
@@ -135,19 +143,23 @@ class _Survey:
             if step.after is not None or is_repeated:
                 text = "allowed is `at` or `after`, in a repeat `after`"
                 yield Complaint(f"{key}.at", text)
-            if step.at < self._last_at:
-                text = f"found {step.at:g} s after a step at {self._last_at:g} s; steps go in order"
+            if step.at < self._earliest:
+                before = f"a step at {self._earliest:g} s or later"
+                text = f"found {step.at:g} s after {before}; steps go in order"
                 yield Complaint(f"{key}.at", text)
-            self._last_at = step.at
         if isinstance(step.after, Condition):
             yield from self._condition(step.after, f"{key}.after")
         elif step.timeout != STEP_TIMEOUT:
             yield Complaint(f"{key}.timeout", "allowed only with a condition to wait for (after)")
+        begin = self._earliest if is_repeated else _begin(step, self._earliest)
         yield from self._word(step, f"{key}.{step.word}")
+        if not is_repeated:
+            self._earliest = begin + _length(step)
         if step.id:
             if step.id in self._steps_by_id:
                 yield Complaint(f"{key}.id", f"found {step.id!r} twice")
             self._steps_by_id[step.id] = key, step
+            self._begins[step.id] = begin
 
     def _word(self, step: Step, key: str) -> Complaints:
         """What is wrong with a step's arguments."""
@@ -193,7 +205,7 @@ class _Survey:
             self._names[name] = args.region
 
     def _repeated(self, args: RepeatArgs, key: str) -> Complaints:
-        length = sum(step.after for step in args.steps if isinstance(step.after, float | int))
+        length = _round_length(args)
         if 0 < args.every < length:
             text = f"found {args.every:g} s for a round that takes {length:g} s"
             yield Complaint(f"{key}.every", text)
@@ -227,7 +239,11 @@ class _Survey:
         for field in TARGET_FIELDS:
             value = getattr(args, field, ())
             for target in (value,) if isinstance(value, str) else value:
-                if target and not is_random(target) and not matching(target, self._names):
+                if (count := random_count(target)) is not None:
+                    if not 1 <= count <= len(self._names):
+                        text = f"found {target!r}; allowed are 1 to {len(self._names)} nodes"
+                        yield Complaint(f"{key}.{field}", text)
+                elif target and not matching(target, self._names):
                     some = ", ".join(list(self._names)[:NAMES_SHOWN_MAX])
                     text = (
                         f"found {target!r}; allowed are names of nodes ({some}, …), globs, random"
@@ -254,8 +270,9 @@ class _Survey:
         if word == "detected":
             yield from self._detected(expectation, key)
         step = self._steps_by_id[of][1] if of else None
-        if step is not None and expectation.at is not None and (step.at or 0.0) > expectation.at:
-            text = f"found {expectation.at:g} s, before the step that it counts from"
+        begin = self._begins[of] if of else 0.0
+        if expectation.at is not None and expectation.at < begin:
+            text = f"found {expectation.at:g} s, before its step, which begins after {begin:g} s"
             yield Complaint(f"{key}.at", text)
         if step is None and within is not None:
             step = self._scenario.steps[-1]
@@ -271,6 +288,33 @@ class _Survey:
             place, step = self._steps_by_id[expectation.of]
         if step.word != "kill":
             yield Complaint(key, f"found {place} ({step.word}) to count from; allowed is a kill")
+
+
+def _begin(step: Step, earliest: float) -> float:
+    """When a step begins at the earliest, in seconds, if the one before it can be done then."""
+    if isinstance(step.after, float | int):
+        return earliest + step.after
+    return max(earliest, step.at or 0.0)
+
+
+def _length(step: Step) -> float:
+    """Seconds that a step takes at least: only those of repeats are known beforehand."""
+    if not isinstance(step.args, RepeatArgs):
+        return 0.0
+    return step.args.times * max(step.args.every, _round_length(step.args))
+
+
+def _round_length(args: RepeatArgs) -> float:
+    """Seconds that one round of a repeat takes at least."""
+    return sum(_begin(step, 0.0) + _length(step) for step in args.steps)
+
+
+def _count(steps: Sequence[Step]) -> int:
+    """How many steps are done, those of repeats counted for every round."""
+    return sum(
+        1 + (step.args.times * _count(step.args.steps) if isinstance(step.args, RepeatArgs) else 0)
+        for step in steps
+    )
 
 
 def _amounts(args: ChurnArgs | FloodArgs, key: str) -> Complaints:

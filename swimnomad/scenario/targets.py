@@ -17,6 +17,12 @@ def is_random(text: str) -> bool:
     return _RANDOM.fullmatch(text) is not None
 
 
+def random_count(text: str) -> int | None:
+    """How many nodes a target draws; None if it does not leave the choice to chance."""
+    match = _RANDOM.fullmatch(text)
+    return None if match is None else int(match[1] or 1)
+
+
 def matching(text: str, names: Iterable[str]) -> list[str]:
     """The names that a name or glob means, in their order."""
     return [name for name in names if name == text or fnmatchcase(name, text)]

@@ -65,8 +65,40 @@ TIMED = "duration: 5s\n"
             "steps:\n  - {at: 9s, heal: , id: late}\nexpect:\n  - converged:\n    at: 5s\n"
             "    of: late\n",
             5,
-            "at: found 5 s, before the step",
+            "at: found 5 s, before its step",
         ),
+        (
+            "steps:\n  - {after: 20s, heal: }\n  - {at: 15s, heal: }\n" + EXPECT,
+            3,
+            "at: found 15 s after a step at 20 s or later",
+        ),
+        (
+            "steps:\n  - {at: 5s, heal: }\n"
+            "  - repeat: {times: 3, every: 10s, steps: [{after: 2s, heal: }]}\n"
+            "  - {at: 34s, heal: }\n" + EXPECT,
+            4,
+            "at: found 34 s after a step at 35 s or later",
+        ),
+        (
+            "steps:\n  - repeat: {times: 3, steps: [{after: 4s, heal: }, {after: 1s, heal: }]}\n"
+            "  - {at: 14s, heal: }\n" + EXPECT,
+            3,
+            "at: found 14 s after a step at 15 s or later",
+        ),
+        (
+            "steps:\n  - {after: 9s, heal: , id: late}\nexpect:\n  - converged:\n    at: 5s\n"
+            "    of: late\n",
+            5,
+            "at: found 5 s, before its step, which begins after 9 s",
+        ),
+        (
+            "steps:\n  - repeat: {times: 1000, steps: [{repeat: {times: 1000, steps: [heal: ]}}]}\n"
+            + EXPECT,
+            1,
+            "steps: found 1001001 steps, repeats in full; allowed are up to 100000",
+        ),
+        ("steps:\n  - kill: random 0\n" + EXPECT, 2, "found 'random 0'; allowed are 1 to 5 nodes"),
+        ("steps:\n  - kill: random 6\n" + EXPECT, 2, "found 'random 6'; allowed are 1 to 5 nodes"),
     ],
 )
 def test_what_could_not_be_done_is_refused(text: str, line: int, complaint: str) -> None:
@@ -149,6 +181,10 @@ def test_what_could_not_fail_or_never_hold_is_refused(text: str, line: int, comp
         "steps:\n  - {after: converged, timeout: 5s, churn: {for: 2m}}\nexpect:\n  - agree:\n",
         "steps:\n  - partition: {side: random 2}\n" + EXPECT,
         "cluster: {nodes: [a, b]}\nsteps:\n  - kill: a\n" + EXPECT,
+        "steps:\n  - {after: 20s, heal: }\n  - {after: agree, heal: }\n  - {at: 20s, heal: }\n"
+        + EXPECT,
+        "steps:\n  - repeat: {times: 3, every: 10s, steps: [{after: 2s, heal: }]}\n"
+        "  - {at: 30s, heal: }\n" + EXPECT,
     ],
 )
 def test_what_can_fail_and_be_done_is_accepted(text: str) -> None:

@@ -1,11 +1,11 @@
-"""All benchmarks, one after another; a name as argument runs one: wire, agents, pool, sim."""
+"""All benchmarks, one after another; a name as argument runs one: wire, agents, pool, sim, rpc."""
 
 from __future__ import annotations
 
 import runpy
 import sys
 
-BENCHMARKS = ("wire", "agents", "pool", "sim")
+BENCHMARKS = ("wire", "agents", "pool", "sim", "rpc")
 
 if __name__ == "__main__":
     wanted = sys.argv[1:2] or list(BENCHMARKS)

@@ -107,7 +107,8 @@ class _Door:
         body = await _read_body(receive) if method in WRITE else b""
         if body is None:
             return text_answer(413, f"the body must not exceed {BODY_BYTES_MAX} bytes")
-        value = await self._endpoint.handler(self._agent, Call(method, query, body, name))
+        call = Call(method, query, body, name, _token(scope))
+        value = await self._endpoint.handler(self._agent, call)
         if isinstance(value, Answer | EventStream):
             return value
         return Answer(200, encode_json(value, pretty=query.pretty), JSON)
@@ -134,6 +135,13 @@ async def _read_body(receive: Receive) -> bytes | None:
             return None
         if not message.get("more_body", False):
             return bytes(body)
+
+
+def _token(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-nomad-token":
+            return str(value, "utf-8", "surrogateescape")
+    return ""
 
 
 def _accepts_gzip(scope: Scope) -> bool:

@@ -65,12 +65,16 @@ class Query:
 
 
 class Call(Value, frozen=True):
-    """A request to an endpoint: its method, query, body, and what stood in for `{name}`."""
+    """A request to an endpoint: its method, query, body, and what stood in for `{name}`.
+
+    `token` is the secret of the caller's ACL token; empty for nobody.
+    """
 
     method: str
     query: Query
     body: bytes = b""
     name: str = ""
+    token: str = ""
 
 
 class Answer(Value, frozen=True):

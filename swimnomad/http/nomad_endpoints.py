@@ -5,19 +5,45 @@ Source: agent-http.md §4, §5.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from swimnomad.http.calls import TEXT, Answer, Call
 from swimnomad.http.dialect import encode_json
 from swimnomad.nomad.failures import RequestFailed
+from swimnomad.nomad.members_view import describe_members
+from swimnomad.nomad.requests import (
+    Query,
+    RegionList,
+    StatusLeader,
+    StatusMembers,
+    StatusPeers,
+)
 
 if TYPE_CHECKING:
     from swimnomad.nomad.agent import Agent, Health
 
 
+Asked = TypeVar("Asked", bound=Query[Any])
+
+
+def _read(kind: type[Asked], agent: Agent, call: Call) -> Asked:
+    """A reading request with what every one of them takes from the call.
+
+    `index` and `wait` were checked at the door; nothing here waits for a change.
+    """
+    query = call.query
+    return kind(
+        region=query.first("region") or agent.config.region,
+        namespace=query.first("namespace") or "default",
+        stale=query.has("stale"),
+        prefix=query.first("prefix"),
+        token=call.token,
+    )
+
+
 async def members(agent: Agent, call: Call) -> object:
-    """GET /v1/agent/members: everybody this agent remembers."""
-    return agent.members()
+    """GET /v1/agent/members: everybody a server remembers, whatever the region."""
+    return describe_members(await agent.ask(_read(StatusMembers, agent, call)))
 
 
 async def describe_self(agent: Agent, call: Call) -> object:
@@ -51,14 +77,14 @@ def _is_true(text: str) -> bool:
 
 
 async def servers(agent: Agent, call: Call) -> object:
-    """GET /v1/agent/servers: the servers that the client role knows."""
-    known = agent.servers()
+    """GET /v1/agent/servers: the servers that the client role knows; PUT: know others."""
+    agent.require_client()
     if call.method == "GET":
-        return known
+        return await agent.servers()
     if not call.query.has("address"):
         raise RequestFailed("missing server address", status=400)
-    # Nomad keeps only servers that answer a ping; accepting them unasked would be another thing.
-    raise RequestFailed("this agent cannot change its servers: it speaks no RPC", status=501)
+    await agent.set_servers(call.query.all("address"))
+    return Answer()
 
 
 async def health(agent: Agent, call: Call) -> object:
@@ -82,14 +108,14 @@ def _parts(found: Health) -> dict[str, object]:
 
 async def leader(agent: Agent, call: Call) -> object:
     """GET /v1/status/leader: Raft address of the leader."""
-    return await agent.leader(call.query.first("region"), stale=call.query.has("stale"))
+    return await agent.ask(_read(StatusLeader, agent, call))
 
 
 async def raft_peers(agent: Agent, call: Call) -> object:
     """GET /v1/status/peers: Raft addresses of the voters."""
-    return await agent.raft_peers(call.query.first("region"), stale=call.query.has("stale"))
+    return await agent.ask(_read(StatusPeers, agent, call))
 
 
 async def regions(agent: Agent, call: Call) -> object:
     """GET /v1/regions: regions with a live server."""
-    return agent.regions()
+    return await agent.ask(_read(RegionList, agent, call))

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Protocol
 
 import msgspec
+import trio
 
 from swimnomad.names import Value
+from swimnomad.nomad.monitor import LINES_MAX, lost_line
 
 
 class Level(enum.IntEnum):
@@ -101,12 +105,62 @@ class LogWriter(Protocol):
         ...
 
 
+class LogSubscription:
+    """The lines of one reader of a log (`nomad.monitor.LogLines`), at a level of its own.
+
+    When `LINES_MAX` lines wait, further ones are lost and counted.
+    """
+
+    def __init__(self, level: Level, *, as_json: bool) -> None:
+        self.level = level
+        self._form = json_form if as_json else text_form
+        self._lines: deque[LogLine | bytes] = deque()
+        self._lost = 0
+        self._readers = trio.lowlevel.ParkingLot()
+
+    def add(self, line: LogLine) -> None:
+        """Keep a line for the reader; a sink for `AgentLog`."""
+        if len(self._lines) >= LINES_MAX:
+            self._lost += 1
+            return
+        self._lines.append(line)
+        self._readers.unpark_all()
+
+    async def next_line(self, deadline: float) -> bytes | None:
+        """The next line with its newline; None if none came by `deadline` on trio's clock."""
+        await trio.lowlevel.checkpoint()
+        with trio.move_on_at(deadline):
+            while not self._lines:
+                await self._readers.park()
+        if not self._lines:
+            return None
+        line = self._lines.popleft()
+        if isinstance(line, bytes):
+            return line
+        return f"{self._form(line)}\n".encode("utf-8", "backslashreplace")
+
+    def report_lost(self) -> None:
+        """Put a line that says so among those waiting, if lines were lost since the last time."""
+        if not self._lost:
+            return
+        if len(self._lines) >= LINES_MAX:
+            self._lines.popleft()  # the report needs room, and this line counts as lost, too
+            self._lost += 1
+        self._lines.append(lost_line(self._lost))
+        self._lost = 0
+        self._readers.unpark_all()
+
+
 class AgentLog:
-    """Passes lines of at least `level` to its sinks. A sink must not raise or wait."""
+    """Passes lines of at least `level` to its sinks, and to subscribers what each of them wants.
+
+    A sink must not raise or wait.
+    """
 
     def __init__(self, level: Level = Level.INFO, *sinks: Sink) -> None:
         self.level = level
         self._sinks = list(sinks)
+        self._subscriptions: list[LogSubscription] = []
 
     def add_sink(self, sink: Sink) -> None:
         """Pass lines from now on to `sink` too."""
@@ -116,14 +170,26 @@ class AgentLog:
         """Stop passing lines to `sink`."""
         self._sinks.remove(sink)
 
+    @contextmanager
+    def subscribe(self, level: Level, *, as_json: bool) -> Iterator[LogSubscription]:
+        """Lines of at least `level` from now on, whatever the level of the log is."""
+        subscription = LogSubscription(level, as_json=as_json)
+        self._subscriptions.append(subscription)
+        try:
+            yield subscription
+        finally:
+            self._subscriptions.remove(subscription)
+
     def write(self, level: Level, module: str, message: str, **pairs: object) -> None:
-        """Write a line if its level is high enough."""
-        if level < self.level or not self._sinks:
+        """Write a line if its level is high enough for anybody."""
+        sinks = self._sinks if level >= self.level else []
+        readers = [each.add for each in self._subscriptions if level >= each.level]
+        if not sinks and not readers:
             return
         safe = {
             key: value if isinstance(value, int | float) else _harmless(str(value))
             for key, value in pairs.items()
         }
         line = LogLine(time.time(), level, module, _harmless(message), safe)
-        for sink in self._sinks:
+        for sink in (*sinks, *readers):
             sink(line)

@@ -9,17 +9,22 @@ Source: agent-http.md §3-5.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from swimnomad.errors import OperationError, UsageError
 from swimnomad.names import Value
-from swimnomad.nomad.failures import RequestFailed, not_forwarded, role_missing
+from swimnomad.nomad.client import KnownServers
+from swimnomad.nomad.failures import RequestFailed, role_missing
 from swimnomad.nomad.gossip_view import Json, describe_event, describe_gossip
 from swimnomad.nomad.joining import JoinReport, errors_text, find_targets, report
-from swimnomad.nomad.leadership import Leadership
-from swimnomad.nomad.members_view import NO_MEMBER, describe_member, describe_members
+from swimnomad.nomad.leadership import Leaderless, Leadership
+from swimnomad.nomad.members_view import NO_MEMBER, describe_member
+from swimnomad.nomad.remote import Pieces
+from swimnomad.nomad.requests import AgentMonitor, Request, StatusLeader
 from swimnomad.nomad.self_config import describe_config
+from swimnomad.nomad.server import ServerRequests
 from swimnomad.nomad.stats import describe_stats
 from swimnomad.serf.events import ForceLeaveFinished
 from swimnomad.serf.inputs import ForceLeave, Join, Leave
@@ -32,7 +37,7 @@ if TYPE_CHECKING:
     from swimnomad.nomad.core import NomadCore
     from swimnomad.nomad.services import FaultPort, Services
 
-RPC_PORT_DEFAULT = 4647
+Reply = TypeVar("Reply")
 
 
 class HealthPart(Value, frozen=True):
@@ -55,20 +60,30 @@ class Health(Value, frozen=True):
 
 
 class Agent:
-    """Everything the HTTP API can ask of one agent."""
+    """Everything that can be asked of one agent, over HTTP or RPC."""
 
-    def __init__(self, config: AgentConfig, core: NomadCore | None, services: Services) -> None:
+    def __init__(
+        self,
+        config: AgentConfig,
+        core: NomadCore | None,
+        services: Services,
+        leadership: Leadership | None = None,
+    ) -> None:
         """Make the facade.
 
         Args:
             config: As the agent was started.
             core: The protocol stack of a server; None for an agent that is a client only.
             services: The world.
+            leadership: Raft as this server sees it; None if there is none.
         """
         self.config = config
         self._core = core
         self._services = services
-        self._leadership = Leadership(config.region, core, services)
+        self._server: ServerRequests | None = None
+        if core is not None:
+            self._server = ServerRequests(config, core, services, leadership or Leaderless())
+        self._known = KnownServers(_servers_of(config), config.region, services)
 
     @property
     def is_server(self) -> bool:
@@ -88,11 +103,25 @@ class Agent:
         """
         self._server_core()
 
-    def members(self) -> Json:
-        """Every member that is remembered, whatever its status or region."""
-        if self._core is None:
-            raise not_forwarded()
-        return describe_members(self.config, self._core.serf.members.values())
+    async def ask(self, request: Request[Reply]) -> Reply:
+        """Have a request answered: here, by the leader, in another region, by one of our servers.
+
+        Raises:
+            OperationError: It was refused, or there is no way to whoever must answer it.
+        """
+        if self._server is None:
+            return await self._known.ask(request)
+        return await self._server.answer(request)
+
+    def monitor(self, request: AgentMonitor) -> AbstractAsyncContextManager[Pieces]:
+        """The log of an agent, piece by piece, for the length of the block.
+
+        Raises:
+            StreamFailed: From the block's entry or from the pieces.
+        """
+        if self._server is None:
+            raise role_missing()
+        return self._server.monitor(request)
 
     def describe_self(self) -> Json:
         """Configuration, own member and statistics."""
@@ -142,55 +171,61 @@ class Agent:
         if event.error:
             raise RequestFailed(event.error, may_have_happened=event.may_have_happened)
 
-    def servers(self) -> list[str]:
+    async def servers(self) -> list[str]:
         """RPC addresses of the servers that the client role knows, sorted.
+
+        Raises:
+            RequestFailed: This agent is no client.
+        """
+        self.require_client()
+        return await self._known.addresses()
+
+    async def set_servers(self, addresses: Sequence[str]) -> None:
+        """Know exactly those of these servers, written `host` or `host:port`, that answer a ping.
+
+        Raises:
+            RequestFailed: This agent is no client, or none of them answers: then nothing changes.
+        """
+        self.require_client()
+        await self._known.replace(addresses)
+
+    async def keep_servers_balanced(self) -> None:
+        """Reorder the servers of a client now and then; never returns."""
+        await self._known.keep_balanced()
+
+    def require_client(self) -> None:
+        """Refuse what only clients do.
 
         Raises:
             RequestFailed: This agent is no client.
         """
         if not self.is_client:
             raise role_missing()
-        if self.is_server:
-            rpc = (self.config.bind("rpc"), self.config.advertised("rpc"))
-            return sorted({str(address) for address in rpc})
-        return sorted({_with_port(text) for text in self.config.client.servers})
 
     async def health(self, kinds: Sequence[str], region: str, *, stale: bool) -> Health:
         """Check the roles named in `kinds`, or those that run if it is empty."""
         wants_client = "client" in kinds if kinds else self.is_client
         wants_server = "server" in kinds if kinds else self.is_server
         return Health(
-            client=self._client_health() if wants_client else None,
+            client=await self._client_health() if wants_client else None,
             server=await self._server_health(region, stale) if wants_server else None,
         )
 
-    def _client_health(self) -> HealthPart:
+    async def _client_health(self) -> HealthPart:
         if not self.is_client:
             return HealthPart(False, "client not enabled")
-        return HealthPart(True, "ok") if self.servers() else HealthPart(False, "no known servers")
+        if not await self.servers():
+            return HealthPart(False, "no known servers")
+        return HealthPart(True, "ok")
 
     async def _server_health(self, region: str, stale: bool) -> HealthPart:
         if not self.is_server:
             return HealthPart(False, "server not enabled")
         try:
-            leader = await self._leadership.leader(region, stale)
-        except RequestFailed as error:
+            leader = await self.ask(StatusLeader(region=region, stale=stale))
+        except OperationError as error:
             return HealthPart(False, str(error))
         return HealthPart(True, "ok") if leader else HealthPart(False, "no leader")
-
-    async def leader(self, region: str, *, stale: bool) -> str:
-        """Raft address of a region's leader; see `Leadership.leader`."""
-        return await self._leadership.leader(region, stale)
-
-    async def raft_peers(self, region: str, *, stale: bool) -> list[str]:
-        """Raft addresses of a region's voters; see `Leadership.peers`."""
-        return await self._leadership.peers(region, stale)
-
-    def regions(self) -> list[str]:
-        """Regions with at least one server that is neither failed nor left, sorted."""
-        if self._core is None:
-            raise not_forwarded()
-        return self._core.servers.regions
 
     def gossip(self) -> Json:
         """The gossip layer as it is now: our own extension."""
@@ -243,10 +278,9 @@ class Agent:
         return self._core
 
 
-def _with_port(text: str) -> str:
-    """A server address with the default RPC port if it has none."""
-    if text.startswith("["):
-        return text if "]:" in text else f"{text}:{RPC_PORT_DEFAULT}"
-    if ":" not in text:
-        return f"{text}:{RPC_PORT_DEFAULT}"
-    return f"[{text}]:{RPC_PORT_DEFAULT}" if text.count(":") > 1 else text
+def _servers_of(config: AgentConfig) -> Sequence[str]:
+    """What the client role is told of servers: in an agent that is one, itself."""
+    if config.server.enabled:
+        own = (config.bind("rpc"), config.advertised("rpc"))
+        return [str(address) for address in dict.fromkeys(own)]
+    return config.client.servers

@@ -1,11 +1,15 @@
 """Why a request to an agent was not done, with the status that HTTP gives it.
 
-Source: agent-http.md §6.
+Source: agent-http.md §6; rpc.md §8, §11, §13.
 """
 
 from __future__ import annotations
 
+import re
+
 from swimnomad.errors import OperationError
+
+PERMISSION_DENIED = "Permission denied"
 
 
 class RequestFailed(OperationError):
@@ -25,6 +29,62 @@ def role_missing() -> RequestFailed:
     return RequestFailed("Invalid method", status=501)
 
 
-def not_forwarded() -> RequestFailed:
-    """The answer lies with another agent, and this version speaks no RPC."""
+def cannot_forward() -> RequestFailed:
+    """The answer lies with another agent, and this one was started without RPC."""
     return RequestFailed("rpc error: this agent cannot forward requests to other agents")
+
+
+def coded(code: int, text: str) -> RequestFailed:
+    """A failure with a number, in the form that keeps it across agents; HTTP unwraps it."""
+    return RequestFailed(f"RPC Error:: {code},{text}")
+
+
+def permission_denied() -> RequestFailed:
+    """The caller may not do that."""
+    return RequestFailed(PERMISSION_DENIED)
+
+
+def no_path_to_region() -> RequestFailed:
+    """Nobody of that region is known."""
+    return RequestFailed("No path to region")
+
+
+def no_leader() -> RequestFailed:
+    """Nobody leads the region."""
+    return RequestFailed(NO_LEADER)
+
+
+def no_servers() -> RequestFailed:
+    """This client knows no server."""
+    return RequestFailed("no servers")
+
+
+NO_LEADER = "No cluster leader"
+
+
+def node_failure(node_id: str) -> RequestFailed:
+    """Why nothing can be asked of a node: its id is none, or nobody registered it.
+
+    No node is registered anywhere yet, so that is the answer for every id.
+    """
+    if flaw := _uuid_flaw(node_id):
+        return coded(500, f"node lookup failed: index error: {flaw}")
+    return coded(404, f'Unknown node "{node_id}"')
+
+
+UUID_LENGTH = 36
+
+
+def _uuid_flaw(text: str) -> str:
+    """What is wrong with an identifier, in the words of Nomad's index; empty if nothing is."""
+    if len(text.encode("utf-8", "surrogateescape")) != UUID_LENGTH:
+        return "UUID must be 36 characters"
+    if (hyphens := text.count("-")) > 4:
+        return f'UUID should have maximum of 4 "-"; got {hyphens}'
+    digits = text.replace("-", "")
+    if len(digits) % 2:
+        return "Input (without hyphens) must be even length"
+    if wrong := re.search(r"[^0-9a-fA-F]", digits):
+        shown = wrong[0] if wrong[0].isprintable() else ""
+        return f"Invalid UUID: encoding/hex: invalid byte: U+{ord(wrong[0]):04X} '{shown}'"
+    return ""

@@ -85,7 +85,7 @@ async def find_targets(
     for text in addresses:
         try:
             written = split_address(text, default_port)
-            hosts = await _hosts_of(written, resolve)
+            hosts = await find_hosts(written.host, written.port, resolve)
         except BadAddress as error:
             found.append(f"Failed to resolve {text}: {error}")
             continue
@@ -93,19 +93,24 @@ async def find_targets(
     return found
 
 
-async def _hosts_of(written: WrittenAddress, resolve: Resolve) -> list[str]:
+async def find_hosts(host: str, port: int, resolve: Resolve) -> list[str]:
+    """Addresses of a host: itself if it is an address, else what the resolver says, at least one.
+
+    Raises:
+        BadAddress: With the reference's words.
+    """
     try:
-        return [str(ipaddress.ip_address(written.host))]
+        return [str(ipaddress.ip_address(host))]
     except ValueError:
         pass
-    if not written.host:
+    if not host:
         raise BadAddress("lookup : no such host")
     try:
-        hosts = await resolve(written.host, written.port)
+        hosts = await resolve(host, port)
     except (OSError, UnicodeError) as error:
-        raise BadAddress(f"lookup {written.host}: {_resolver_words(error)}") from None
+        raise BadAddress(f"lookup {host}: {_resolver_words(error)}") from None
     if not hosts:
-        raise BadAddress(f"lookup {written.host}: no such host")
+        raise BadAddress(f"lookup {host}: no such host")
     return hosts
 
 

@@ -1,58 +1,52 @@
-"""Questions about the leader of a region, as a server without Raft must answer them.
+"""What a server knows of its region's Raft, as those see it who only ask.
 
-This version elects no leader. It behaves as a Nomad server that has none: a question that wants a
-leader is held for a while, in case one appears, and then refused; a stale one is answered at once.
+This version elects no leader: `Leaderless` is a server whose region has none.
 
-Source: agent-http.md §4.6, §5; nomad rpc.go, forward.
+Source: nomad rpc.go, getLeader; rpc.md §8.2.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from swimnomad.nomad.failures import RequestFailed, not_forwarded
-
-if TYPE_CHECKING:
-    from swimnomad.nomad.core import NomadCore
-    from swimnomad.nomad.services import Services
-
-HOLD_TIME = 5.0
-"""Seconds that a request waits for a leader (Nomad's RPCHoldTimeout)."""
+from swimnomad.names import Address
+from swimnomad.nomad.requests import RaftStats
 
 
-class Leadership:
-    """Who leads, asked at one server."""
+class Leadership(Protocol):
+    """The state of Raft at one server."""
 
-    def __init__(self, region: str, core: NomadCore | None, services: Services) -> None:
-        self._region = region
-        self._core = core
-        self._services = services
+    @property
+    def leads(self) -> bool:
+        """Whether this server leads its region."""
+        ...
 
-    async def leader(self, region: str, stale: bool) -> str:
-        """Raft address of a region's leader; empty if the question is stale and there is none.
+    @property
+    def is_ready(self) -> bool:
+        """Whether, as leader, it has seen everything that was decided before."""
+        ...
 
-        Args:
-            region: The region asked about; empty means our own.
-            stale: Whether an answer without a leader is welcome.
+    @property
+    def leader(self) -> Address | None:
+        """Raft address of the leader, this server included; None if nobody is known to lead."""
+        ...
 
-        Raises:
-            RequestFailed: No leader, no such region, or a region only its own servers know about.
-        """
-        await self._hold(region, stale)
-        return ""
+    @property
+    def voters(self) -> tuple[Address, ...]:
+        """Raft addresses of the region's voters."""
+        ...
 
-    async def peers(self, region: str, stale: bool) -> list[str]:
-        """Raft addresses of a region's voters; arguments and failures as for `leader`."""
-        await self._hold(region, stale)
-        return []
+    @property
+    def raft_stats(self) -> RaftStats:
+        """How far the log is."""
+        ...
 
-    async def _hold(self, region: str, stale: bool) -> None:
-        if self._core is None:
-            raise not_forwarded()
-        if region not in ("", self._region):
-            if region not in self._core.servers.peers:
-                raise RequestFailed("No path to region")
-            raise not_forwarded()
-        if not stale:
-            await self._services.sleep(HOLD_TIME)
-            raise RequestFailed("No cluster leader")
+
+class Leaderless:
+    """A server whose region has neither leader nor voters."""
+
+    leads = False
+    is_ready = False
+    leader: Address | None = None
+    voters: tuple[Address, ...] = ()
+    raft_stats = RaftStats("never", 0, 0)

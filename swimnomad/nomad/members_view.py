@@ -5,14 +5,13 @@ Source: agent-http.md §4.1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from swimnomad.names import host_of_ip
 from swimnomad.serf.events import Member
 
 if TYPE_CHECKING:
-    from swimnomad.nomad.config import AgentConfig
+    from swimnomad.nomad.requests import Members
 
 Json = dict[str, object]
 
@@ -50,11 +49,11 @@ def describe_member(member: Member) -> Json:
     }
 
 
-def describe_members(config: AgentConfig, members: Iterable[Member]) -> Json:
-    """Every member the gossip layer remembers, and which server says so."""
+def describe_members(found: Members) -> Json:
+    """Every member a server remembers, and which server says so."""
     return {
-        "Members": [describe_member(member) for member in members],
-        "ServerDC": config.datacenter,
-        "ServerName": config.node_name,
-        "ServerRegion": config.region,
+        "Members": [describe_member(member) for member in found.members],
+        "ServerDC": found.datacenter,
+        "ServerName": found.server,
+        "ServerRegion": found.region,
     }

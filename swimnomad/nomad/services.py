@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from typing import Protocol
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol, TypeVar
 
 from swimnomad.faults import LinkFault
 from swimnomad.names import Operation
+from swimnomad.nomad.host import HostFacts
+from swimnomad.nomad.monitor import LogLines
+from swimnomad.nomad.remote import Remote
 from swimnomad.serf.inputs import SerfInput
 from swimnomad.swim.effects import Event
+
+T = TypeVar("T")
 
 
 class EventsLost(Event, frozen=True):
@@ -56,6 +63,10 @@ class Services(Protocol):
         """Wait."""
         ...
 
+    async def all_of(self, calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+        """Make calls side by side; their results in the order of the calls."""
+        ...
+
     def now(self) -> float:
         """The clock that the core is given (seconds, monotonic)."""
         ...
@@ -76,8 +87,33 @@ class Services(Protocol):
         """
         ...
 
+    def log_lines(self, level: str, *, as_json: bool) -> AbstractContextManager[LogLines]:
+        """The agent's log from now on, at that level (`monitor.LEVELS`) whatever the agent's is.
+
+        A slow reader loses lines and never stalls the agent.
+        """
+        ...
+
+    async def host_facts(self) -> HostFacts:
+        """What the host says of itself now."""
+        ...
+
+    def command_line(self) -> Sequence[str]:
+        """The program's arguments, its name first."""
+        ...
+
     def request_stop(self, leave: bool) -> None:
         """Stop the agent soon, after a graceful leave if `leave`."""
+        ...
+
+    @property
+    def rng(self) -> random.Random:
+        """Draws what must not be the same everywhere: pauses, choices among servers."""
+        ...
+
+    @property
+    def remote(self) -> Remote | None:
+        """The way to other agents; None if this one was started without RPC."""
         ...
 
     @property

@@ -261,10 +261,10 @@ async def test_names_that_are_not_text_are_shown_all_the_same() -> None:
 async def test_a_handler_that_breaks_answers_and_takes_nothing_down(
     one: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken() -> None:
+    def broken(request: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(one.agent.agent, "members", broken)
+    monkeypatch.setattr(one.agent.agent, "ask", broken)
     response = await one.get("/v1/agent/members")
     assert (response.status, response.text) == (500, "oops")
     assert (await one.get("/v1/agent/self")).status == 200

@@ -5,7 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from swimnomad.names import Address
 from swimnomad.nomad.config import AgentConfig, GossipConfig, Hosts, ServerConfig
+from swimnomad.nomad.forwarding import PAUSE_MAX
 from swimnomad.serf.events import Status
 from swimnomad.serf.inputs import SetTags
 from tests.agent_world import AgentWorld
@@ -414,10 +416,12 @@ async def test_without_a_leader_health_is_held_and_then_refused() -> None:
     assert response.status == 500
     assert response.headers["content-type"] == "text/plain; charset=utf-8"
     assert response.text == '{"server":{"ok":false,"message":"No cluster leader"}}'
-    assert one.agent.services.slept == [5.0]
+    assert 5.0 <= sum(one.agent.services.slept) <= 5.0 + PAUSE_MAX
+    assert max(one.agent.services.slept) <= PAUSE_MAX
+    one.agent.services.slept.clear()
     response = await one.get("/v1/agent/health?stale")
     assert response.text == '{"server":{"ok":false,"message":"no leader"}}'
-    assert one.agent.services.slept == [5.0]
+    assert not one.agent.services.slept
 
 
 async def test_a_client_without_servers_is_unhealthy() -> None:
@@ -437,26 +441,169 @@ async def test_there_is_no_path_to_an_unknown_region(stale: str) -> None:
     assert (response.status, response.text) == (500, "No path to region")
 
 
-async def test_another_region_is_not_asked() -> None:
-    _, (near, _) = await several(server(1), server(2, "eu"))
-    response = await near.get("/v1/status/peers?region=eu")
+async def test_another_region_answers_for_itself() -> None:
+    """agent N20"""
+    world, (near, far) = await several(server(1), server(2, "eu"))
+    assert (await near.get("/v1/status/peers?region=eu&stale")).json == []
+    assert world.calls == [(Address("127.0.61.2", 4647), "eu", "Status.Peers")]
+    assert not near.agent.services.slept
+    # The other region waits for its leader; the words are the same at each step, with a prefix.
+    response = await near.get("/v1/status/leader?region=eu")
+    assert (response.status, response.text) == (500, "rpc error: No cluster leader")
+    assert far.agent.services.slept
+    assert not near.agent.services.slept
+    response = await near.get("/v1/agent/health?region=eu")
+    message = "rpc error: No cluster leader"
+    assert response.text == f'{{"server":{{"ok":false,"message":"{message}"}}}}'
+
+
+async def test_a_region_whose_servers_failed_has_no_path() -> None:
+    world, (near, far) = await several(server(1), server(2, "eu"))
+    world.kill(far.agent)
+    response = await near.get("/v1/status/leader?region=eu&stale")
     assert response.status == 500
-    assert "cannot forward requests" in response.text
+    assert response.text == (
+        "rpc error: failed to get conn: dial tcp 127.0.61.2:4647: connect: connection refused"
+    )
+    world.world.run_for(60.0)
+    response = await near.get("/v1/status/leader?region=eu&stale")
+    assert response.text == "No path to region"
 
 
 async def test_the_leader_is_waited_for_unless_the_question_is_stale() -> None:
-    """agent M03"""
+    """agent M03, agent N21"""
     one = alone(server(1))
     for path, stale in (("leader", '""'), ("peers", "[]")):
         response = await one.get(f"/v1/status/{path}")
         assert (response.status, response.text) == (500, "No cluster leader")
+        assert 5.0 <= sum(one.agent.services.slept) <= 5.0 + PAUSE_MAX
+        one.agent.services.slept.clear()
         assert (await one.get(f"/v1/status/{path}?stale")).text == stale
-    assert one.agent.services.slept == [5.0, 5.0]
+        assert not one.agent.services.slept
 
 
-async def test_clients_forward_nothing_yet() -> None:
+async def test_a_client_forwards_to_one_of_its_servers() -> None:
+    """agent C10, agent C12"""
+    world, (first, _) = await several(server(1), server(2, "eu"))
+    one = serve(world.start(client("127.0.61.1")))
+    expected = (await first.get("/v1/agent/members")).json
+    assert (await one.get("/v1/agent/members")).json == expected
+    assert (await one.get("/v1/agent/members?region=nowhere")).json == expected
+    assert (await one.get("/v1/regions")).json == ["eu", "global"]
+    assert (await one.get("/v1/status/peers?stale&region=eu")).json == []
+    response = await one.get("/v1/status/leader?region=nowhere")
+    assert (response.status, response.text) == (500, "rpc error: No path to region")
+
+
+async def test_a_client_asks_the_next_server_if_one_is_gone() -> None:
+    world, (first, second, _) = await several(server(1), server(2), server(3))
+    world.kill(first.agent)
+    world.kill(second.agent)
+    one = serve(world.start(client("127.0.61.1", "127.0.61.2", "127.0.61.3")))
+    for _ in range(3):
+        assert (await one.get("/v1/agent/members")).json["ServerName"] == "s3"
+    asked = [to.host for to, *_ in world.calls]
+    # Those that did not answer were moved to the end, so nobody asks them again.
+    assert asked[-3:] == ["127.0.61.3"] * 3
+    assert len(asked) <= 5
+
+
+async def test_a_client_whose_servers_are_all_gone_says_why() -> None:
+    """agent C11"""
     one = alone(client("127.0.61.1"))
     for path in ("/v1/agent/members", "/v1/status/leader", "/v1/regions"):
         response = await one.get(path)
         assert response.status == 500
-        assert response.text.startswith("rpc error: ")
+        assert response.text == (
+            "rpc error: failed to get conn: dial tcp 127.0.61.1:4647: connect: connection refused"
+        )
+    assert not one.agent.services.slept
+
+
+async def test_a_client_waits_for_a_leader_too() -> None:
+    world, _ = await several(server(1))
+    one = serve(world.start(client("127.0.61.1")))
+    response = await one.get("/v1/status/leader")
+    assert (response.status, response.text) == (500, "rpc error: No cluster leader")
+    assert len(world.calls) <= 2
+
+
+async def a_client_of_three() -> tuple[AgentWorld, Served]:
+    world, _ = await several(server(1), server(2), server(3))
+    return world, serve(world.start(client("127.0.61.1")))
+
+
+async def test_new_servers_replace_the_old_ones() -> None:
+    """agent D09, agent D10"""
+    _, one = await a_client_of_three()
+    for method in ("PUT", "POST"):
+        target = "/v1/agent/servers?address=127.0.61.2&address=127.0.61.3:4647"
+        response = await one.send(method, target)
+        assert (response.status, response.body) == (200, b"")
+        assert "content-type" not in response.headers
+        found = (await one.get("/v1/agent/servers")).json
+        assert found == ["127.0.61.2:4647", "127.0.61.3:4647"]
+        await one.put("/v1/agent/servers?address=127.0.61.1")
+
+
+async def test_servers_that_do_not_answer_are_left_out() -> None:
+    """agent D08"""
+    _, one = await a_client_of_three()
+    response = await one.put("/v1/agent/servers?address=127.0.61.9&address=127.0.61.2")
+    assert (response.status, response.body) == (200, b"")
+    assert (await one.get("/v1/agent/servers")).json == ["127.0.61.2:4647"]
+
+
+async def test_without_an_answer_the_old_servers_stay() -> None:
+    """agent D06, agent D07"""
+    _, one = await a_client_of_three()
+    response = await one.put("/v1/agent/servers?address=127.0.0.99:4647")
+    assert (response.status, response.text) == (
+        400,
+        "1 error occurred:\n\t* Server at address 127.0.0.99:4647 failed ping: rpc error: "
+        "failed to get conn: dial tcp 127.0.0.99:4647: connect: connection refused\n\n",
+    )
+    bad = ("bad:host:name", "nosuch.test:99", "127.0.0.98:port", "127.0.0.97:70000", "[::1]x")
+    query = "&".join(f"address={address}" for address in bad)
+    response = await one.put(f"/v1/agent/servers?{query}")
+    assert response.text == (
+        "5 errors occurred:\n"
+        "\t* address bad:host:name: too many colons in address\n"
+        "\t* lookup nosuch.test: no such host\n"
+        "\t* lookup tcp/port: unknown port\n"
+        "\t* address 70000: invalid port\n"
+        "\t* address [::1]x: missing port in address\n\n"
+    )
+    assert (await one.get("/v1/agent/servers")).json == ["127.0.61.1:4647"]
+
+
+async def test_servers_are_replaced_only_if_some_are_named() -> None:
+    """agent D05"""
+    _, one = await a_client_of_three()
+    response = await one.put("/v1/agent/servers")
+    assert (response.status, response.text) == (400, "missing server address")
+
+
+async def test_a_dev_agent_may_be_given_other_servers() -> None:
+    world, _ = await several(server(1))
+    one = serve(world.start(dev()))
+    assert (await one.put("/v1/agent/servers?address=127.0.61.1")).status == 200
+    assert (await one.get("/v1/agent/servers")).json == ["127.0.61.1:4647"]
+
+
+async def test_names_of_servers_are_looked_up() -> None:
+    one = alone(client("both.test", "nosuch.test"))
+    assert (await one.get("/v1/agent/servers")).json == ["127.0.0.1:4647"]
+
+
+async def test_without_servers_a_client_answers_nothing() -> None:
+    one = alone(client())
+    response = await one.get("/v1/agent/members")
+    assert (response.status, response.text) == (500, "no servers")
+
+
+async def test_the_token_travels() -> None:
+    world, _ = await several(server(1))
+    one = serve(world.start(client("127.0.61.1")))
+    await one.get("/v1/status/leader?stale", x_nomad_token="s3cret")
+    assert world.requests[-1].token == "s3cret"

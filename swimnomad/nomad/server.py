@@ -1,0 +1,175 @@
+"""How a server answers requests, whichever way they came: each by its own rules, then by itself.
+
+Source: rpc.md §7-9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import msgspec
+
+from swimnomad.nomad.failures import RequestFailed, node_failure, permission_denied
+from swimnomad.nomad.forwarding import Forwarding
+from swimnomad.nomad.host import describe_host
+from swimnomad.nomad.leadership import Leadership
+from swimnomad.nomad.monitor import known_level, log_pieces
+from swimnomad.nomad.profiles import take_profile
+from swimnomad.nomad.remote import Pieces, StreamFailed
+from swimnomad.nomad.requests import (
+    AgentHost,
+    AgentMonitor,
+    AgentProfile,
+    Done,
+    Host,
+    Members,
+    NodeConnection,
+    Profile,
+    Query,
+    RaftStats,
+    RegionList,
+    Request,
+    StatusHasNodeConn,
+    StatusLeader,
+    StatusMembers,
+    StatusPeers,
+    StatusPing,
+    StatusRaftStats,
+    StatusVersion,
+    Version,
+)
+from swimnomad.nomad.status import VERSION, Status
+
+if TYPE_CHECKING:
+    from swimnomad.nomad.config import AgentConfig
+    from swimnomad.nomad.core import NomadCore
+    from swimnomad.nomad.services import Services
+
+Reply = TypeVar("Reply")
+Asked = TypeVar("Asked", bound=Query[Any])
+Handler = Callable[[Any], Awaitable[object]]
+
+
+class ServerRequests:
+    """The requests that one server takes.
+
+    Access control does not exist yet: tokens are carried and change nothing, as with a Nomad whose
+    ACLs are off.
+    """
+
+    def __init__(
+        self, config: AgentConfig, core: NomadCore, services: Services, leadership: Leadership
+    ) -> None:
+        self._config = config
+        self._name = config.member_name
+        self._services = services
+        self._leadership = leadership
+        self._status = Status(config, core, leadership)
+        self._forwarding = Forwarding(core, services, leadership)
+        self._handlers: Mapping[type, Handler] = {
+            StatusPing: self._ping,
+            StatusVersion: self._version,
+            StatusLeader: self._leader,
+            StatusPeers: self._peers,
+            StatusMembers: self._members,
+            StatusRaftStats: self._raft_stats,
+            StatusHasNodeConn: self._node_connection,
+            RegionList: self._regions,
+            AgentHost: self._host,
+            AgentProfile: self._profile,
+        }
+
+    async def answer(self, request: Request[Reply]) -> Reply:
+        """Answer a request here or have it answered where it belongs.
+
+        Raises:
+            OperationError: It was refused, here or there, or could not be passed on.
+        """
+        handler = self._handlers.get(type(request))
+        if handler is None:
+            raise RequestFailed(f"no server answers {type(request).__name__}")
+        return cast(Reply, await handler(request))
+
+    async def _ping(self, request: StatusPing) -> Done:
+        return Done()
+
+    async def _version(self, request: StatusVersion) -> Version:
+        return await self._forwarding.to_leader(request, lambda: VERSION)
+
+    async def _leader(self, request: StatusLeader) -> str:
+        return await self._forwarding.to_leader(self._at_home(request), self._status.leader)
+
+    async def _peers(self, request: StatusPeers) -> tuple[str, ...]:
+        return await self._forwarding.to_leader(self._at_home(request), self._status.peers)
+
+    async def _members(self, request: StatusMembers) -> Members:
+        return self._status.members()
+
+    async def _raft_stats(self, request: StatusRaftStats) -> RaftStats:
+        return self._leadership.raft_stats
+
+    async def _node_connection(self, request: StatusHasNodeConn) -> NodeConnection:
+        return self._status.node_connection(request)
+
+    async def _regions(self, request: RegionList) -> tuple[str, ...]:
+        return self._status.regions()
+
+    async def _host(self, request: AgentHost) -> Host:
+        self._check_debug()  # here as well as where it ends: so Nomad
+        target = self._forwarding.to_target(request)
+        if target is not None:
+            return await self._forwarding.pass_on(target, request)
+        return Host(self._name, describe_host(await self._services.host_facts()))
+
+    async def _profile(self, request: AgentProfile) -> Profile:
+        target = self._forwarding.to_target(request)
+        if target is not None:
+            return await self._forwarding.pass_on(target, request)
+        self._check_debug()
+        return take_profile(request, self._name, self._services.command_line())
+
+    @asynccontextmanager
+    async def monitor(self, request: AgentMonitor) -> AsyncIterator[Pieces]:
+        """The log of this server or of the one the request names, piece by piece.
+
+        Raises:
+            StreamFailed: From the entry, before anything was sent, or from the pieces.
+        """
+        level = known_level(request.level)
+        if level is None:
+            raise StreamFailed("Unknown log level", code=400)
+        if request.node_id:
+            # The region is not looked at, and the coded text travels as it is.
+            raise StreamFailed(str(node_failure(request.node_id)), code=500)
+        try:
+            if not request.region:
+                raise RequestFailed("missing target RPC")
+            target = None
+            if request.server_id:
+                target = self._forwarding.named_server(request.server_id, request.region)
+        except RequestFailed as error:
+            raise StreamFailed(str(error), code=400) from None
+        if target is None:
+            with self._services.log_lines(level, as_json=request.json) as lines:
+                yield log_pieces(lines, self._services.now, plain=request.plain)
+            return
+        passed_on = msgspec.structs.replace(request, server_id="", forwarded=True)
+        try:
+            remote = self._forwarding.remote
+        except RequestFailed as error:
+            raise StreamFailed(str(error), code=500) from None
+        async with remote.stream(target.address, target.region, passed_on) as pieces:
+            yield pieces
+
+    def _at_home(self, request: Asked) -> Asked:
+        """The request, meant for our own region if it names none."""
+        if request.region:
+            return request
+        return msgspec.structs.replace(request, region=self._config.region)
+
+    def _check_debug(self) -> None:
+        # Without ACLs nobody has rights; then the operator must have opened this.
+        if not self._config.enable_debug:
+            raise permission_denied()

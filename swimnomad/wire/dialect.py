@@ -242,6 +242,22 @@ def load_untrusted(data: bytes) -> object:
     try:
         return _unpack(data, raw=True, max_array_len=_FAST_LIST_MAX)
     except Exception:  # whatever it was: the lenient parser knows better
+        return _load_long_untrusted(data)
+
+
+def _load_long_untrusted(data: bytes) -> object:
+    """As `parse_untrusted`, but leave long lists to the C parser once they are known to be whole.
+
+    Then every announced length is borne out by as many bytes, and reserving it is harmless.
+    """
+    if len(data) <= _FAST_LIST_MAX:
+        return parse_untrusted(data)
+    end, pending = scan_untrusted(data, 0, 1)
+    if pending or end > len(data):
+        raise MalformedMessage("unexpected EOF")
+    try:
+        return _unpack(data[:end], raw=True)
+    except Exception:
         return parse_untrusted(data)
 
 

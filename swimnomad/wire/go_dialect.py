@@ -25,6 +25,8 @@ Pack = Callable[[Any], bytes]
 NIL: Final = b"\xc0"
 NANOSECONDS: Final = 1_000_000_000
 _I64_MAX: Final = 2**63 - 1
+ANY_DEPTH_MAX: Final = 64
+"""Nesting of a value of any type; the parser itself may go deeper."""
 
 
 class Signed(int):
@@ -98,8 +100,8 @@ def _read_duration(value: object) -> float:
 
 
 def _pack_duration(seconds: float) -> bytes:
-    nanoseconds = round(seconds * NANOSECONDS)
-    return pack_signed(max(-_I64_MAX, min(nanoseconds, _I64_MAX)))
+    nanoseconds = round(max(-1e10, min(seconds, 1e10)) * NANOSECONDS)
+    return pack_signed(max(-_I64_MAX, min(nanoseconds, _I64_MAX)))  # 292 years
 
 
 DURATION: Final = Kind(_read_duration, None, _pack_duration)
@@ -170,13 +172,15 @@ TIME: Final = Kind(_read_time, None, _pack_time)
 """A Go time as a `GoTime`; nil reads as the zero time."""
 
 
-def _read_any(value: object) -> object:
+def _read_any(value: object, depth: int = 0) -> object:
     if type(value) is bytes:
         return value.decode("utf-8", "surrogateescape")
+    if depth > ANY_DEPTH_MAX:
+        raise MalformedMessage(f"more than {ANY_DEPTH_MAX} levels in a value")
     if type(value) is list:
-        return [_read_any(item) for item in value]
+        return [_read_any(item, depth + 1) for item in value]
     if type(value) is dict:
-        return {TEXT.read(key): _read_any(entry) for key, entry in value.items()}
+        return {TEXT.read(key): _read_any(entry, depth + 1) for key, entry in value.items()}
     if value is None or type(value) in (bool, int, float):
         return value
     raise MalformedMessage("expected a value")

@@ -324,3 +324,14 @@ def test_the_readable_pairs_of_a_damaged_map_are_found() -> None:
     assert list(parse_partial_untrusted(b"\xdf\x00\x00\x00\x05" + whole[1:5])) == [(b"a", b"b")]
     for nothing in (b"", b"\xde\x00", b"\x90", b"\xc0", b"\xdc\x00\x01\xc0", b"\x81"):
         assert list(parse_partial_untrusted(nothing)) == []
+
+
+def test_long_lists_are_read_whole_or_not_at_all() -> None:
+    data = b"\xdc\xff\xff" + b"\x01" * 65_535
+    assert load_untrusted(data) == [1] * 65_535
+    with pytest.raises(MalformedMessage, match="EOF"):
+        load_untrusted(data[:-1])
+    odd = b"\x92" + data + b"\xd4\x05\x00"  # an extension behind it
+    assert isinstance(load_untrusted(odd), list)
+    deep = b"\x91" * 2000 + b"\xc0"  # too deep for the C parser
+    assert isinstance(load_untrusted(deep), list)

@@ -5,6 +5,8 @@ of `hypercorn.trio.serve`, for two things it cannot do: close a connection unans
 client holds too many, and end at a time that is known, whatever a client does. (It writes to a
 socket under a shield, so a client that reads nothing could hold up the end for ever.)
 
+With TLS the handshake comes first (`handshake.py`), and hypercorn is given the stream inside.
+
 Source: agent-http.md §1.8.
 """
 
@@ -24,10 +26,13 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import wrap_app
 
 from swimnomad.errors import UsageError
+from swimnomad.http.handshake import Door
 from swimnomad.names import Address
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
+
+    from swimnomad.tls.contexts import TlsServer
 
 logger = logging.getLogger("swimnomad.http")
 
@@ -45,6 +50,8 @@ async def serve(
     *,
     shutdown_trigger: Callable[[], Awaitable[object]],
     connections_max: int = 100,
+    tls: TlsServer | None = None,
+    handshake_timeout: float = 5.0,
     task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve an application until `shutdown_trigger` returns; started with the address bound.
@@ -56,13 +63,16 @@ async def serve(
             requests under way within `GRACE` seconds.
         connections_max: Connections from one client address at one time; one more is closed
             unanswered. 0 for no limit.
+        tls: Speak HTTPS as it says; it is asked once for each connection. None, and one that is
+            switched off, speak HTTP.
+        handshake_timeout: Seconds that a TLS handshake may take; 0 for no limit.
         task_status: Where the address is reported to.
 
     Raises:
         UsageError: The address cannot be listened on: in use, not ours, or not permitted.
     """
     listener = await _listen(address)
-    connections = _Connections(app, connections_max)
+    connections = _Connections(app, connections_max, Door(tls, handshake_timeout))
     try:
         async with trio.open_nursery() as serving:
             async with trio.open_nursery() as accepting:
@@ -102,10 +112,11 @@ class _Conversation(TCPServer):
 class _Connections:
     """The open connections of one listener."""
 
-    def __init__(self, app: Starlette, per_client_max: int) -> None:
+    def __init__(self, app: Starlette, per_client_max: int, door: Door) -> None:
         framework: Any = app  # hypercorn's type for an application is narrower than ASGI
         self._app = wrap_app(framework, 0, "asgi")
         self._per_client_max = per_client_max
+        self._door = door
         self._config = _hypercorn_config()
         self._context = WorkerContext(None)
         self._open: dict[trio.SocketStream, str] = {}
@@ -123,10 +134,12 @@ class _Connections:
             await trio.aclose_forcefully(stream)
             return
         self._open[stream] = client
-        plain: Any = stream  # typed as a TLS stream, looked at and served as either
         try:
-            state = ConnectionState({})
-            await _Conversation(self._app, self._config, self._context, state, plain)
+            # Typed as a TLS stream, looked at and served as either.
+            entered: Any = await self._door.enter(stream)
+            if entered is not None:
+                state = ConnectionState({})
+                await _Conversation(self._app, self._config, self._context, state, entered)
         except Exception:
             # Whatever a client sends must not end the listener.
             logger.exception("connection of %s raised", client)
@@ -138,6 +151,7 @@ class _Connections:
 
     async def wind_down(self) -> None:
         """Let requests under way end, for a while; then end them."""
+        self._door.close()
         await self._context.terminated.set()
         with trio.move_on_after(GRACE):
             while self._open:

@@ -22,7 +22,7 @@ import msgspec
 from swimnomad.errors import ConfigError
 from swimnomad.nomad.ciphers import CIPHER_SUITES, split_suites
 from swimnomad.nomad.config import AgentConfig, TlsConfig
-from swimnomad.tls.failures import WRONG_ROLE, CertificateRefused
+from swimnomad.tls.failures import WRONG_ROLE, CertificateRefused, describe_failure
 from swimnomad.tls.files import read_files
 from swimnomad.tls.names import may_call, names_of, role_name
 
@@ -206,8 +206,8 @@ def _configure(context: ssl.SSLContext, tls: TlsConfig, authorities: str) -> Non
         # The password is there so that OpenSSL never asks for one on the terminal.
         context.load_cert_chain(tls.cert_file, tls.key_file, password=lambda: "")
     except (OSError, ssl.SSLError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        text = f"tls.cert_file and tls.key_file cannot be used: OpenSSL says {reason}"
+        why = describe_failure(error)
+        text = f"tls.cert_file cannot be used: {tls.cert_file}: OpenSSL says: {why}"
         raise ConfigError(text) from None
     if authorities:
         # As in Go, whatever is in the file is trusted: an intermediate authority need not come
@@ -216,6 +216,6 @@ def _configure(context: ssl.SSLContext, tls: TlsConfig, authorities: str) -> Non
         try:
             context.load_verify_locations(cadata=authorities)
         except (ssl.SSLError, ValueError) as error:
-            reason = getattr(error, "reason", None) or error
-            text = f"tls.ca_file cannot be used: {tls.ca_file}: OpenSSL says {reason}"
+            why = describe_failure(error)
+            text = f"tls.ca_file cannot be used: {tls.ca_file}: OpenSSL says: {why}"
             raise ConfigError(text) from None

@@ -28,8 +28,8 @@ CLOSED = "the peer closed the connection during the TLS handshake"
 
 _BY_VERIFY_CODE: Mapping[int, str] = {
     7: UNKNOWN_AUTHORITY,  # the signature is not that of the authority with this name
-    18: f"{UNKNOWN_AUTHORITY} (by itself)",
-    19: f"{UNKNOWN_AUTHORITY} (its chain ends in a self-signed one)",
+    18: "the peer's certificate is signed by itself and by no known authority",
+    19: UNKNOWN_AUTHORITY,
     20: UNKNOWN_AUTHORITY,
     21: UNKNOWN_AUTHORITY,
     9: NOT_YET_VALID,
@@ -94,7 +94,7 @@ def describe_failure(error: BaseException, *, name: str = "") -> str:
             case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
                 return CLOSED
             case ssl.SSLError():
-                return _BY_REASON.get(cause.reason or "", _raw(cause))
+                return _BY_REASON.get(_reason(cause), _raw(cause))
             case ConnectionResetError() | BrokenPipeError():
                 return CLOSED
             case _:
@@ -109,8 +109,19 @@ def is_refusal(error: BaseException) -> bool:
     the peer has not looked at it.
     """
     return any(
-        isinstance(cause, ssl.SSLError) and cause.reason in _REFUSALS for cause in _causes(error)
+        isinstance(cause, ssl.SSLError) and _reason(cause) in _REFUSALS for cause in _causes(error)
     )
+
+
+def last_words(connection: object) -> bytes:
+    """What a broken `trio.SSLStream` has not sent: the alert that tells the peer what was wrong.
+
+    Without it the peer sees no more than the end of the connection. Send it on the stream inside,
+    once. Empty if there is none.
+    """
+    # Trio has no public way to get at it.
+    outgoing = getattr(connection, "_outgoing", None)
+    return outgoing.read() if isinstance(outgoing, ssl.MemoryBIO) else b""
 
 
 def tls_error_in(error: BaseException) -> ssl.SSLError | None:
@@ -143,7 +154,12 @@ def _describe_verification(error: ssl.SSLCertVerificationError, name: str) -> st
     return _BY_VERIFY_CODE.get(code, f"the peer's certificate is not valid: {error.verify_message}")
 
 
+def _reason(error: ssl.SSLError) -> str:
+    """OpenSSL's name for it; empty if it was not OpenSSL that raised."""
+    return getattr(error, "reason", None) or ""
+
+
 def _raw(error: BaseException) -> str:
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return error.reason.lower().replace("_", " ")
+    if isinstance(error, ssl.SSLError) and (reason := _reason(error)):
+        return reason.lower().replace("_", " ")
     return " ".join(str(error).split()) or type(error).__name__

@@ -84,6 +84,12 @@ class ServerCalls:
         self._objects = ObjectSplitter(message_bytes_max)
         self._header: _RequestHeader | None = None
         self._position = 0
+        self._failure: MalformedMessage | None = None
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether what follows the requests given so far is malformed: close behind the answers."""
+        return self._failure is not None or self._objects.is_broken
 
     @property
     def is_idle(self) -> bool:
@@ -94,17 +100,27 @@ class ServerCalls:
         """Take the next bytes; the requests they complete, to be answered in this order.
 
         Raises:
-            MalformedMessage: At what is no request: close without an answer.
+            MalformedMessage: At what is no request: close without an answer. Behind whole
+                requests it is told by `is_broken` and raised by the next call.
         """
+        if self._failure is not None:
+            raise self._failure
         calls: list[CallReceived] = []
-        for item in self._objects.receive(data):
-            if self._header is None:
-                self._header = _REQUEST_HEADER.decode_untrusted(item)
-            else:
-                sequence, method = self._header
-                calls.append(CallReceived(sequence, method, item, self._position))
-                self._header = None
-            self._position += len(item)
+        try:
+            for item in self._objects.receive(data):
+                if self._header is None:
+                    self._header = _REQUEST_HEADER.decode_untrusted(item)
+                else:
+                    sequence, method = self._header
+                    calls.append(CallReceived(sequence, method, item, self._position))
+                    self._header = None
+                self._position += len(item)
+            if self._objects.is_broken and not calls:
+                self._objects.receive(b"")  # raises
+        except MalformedMessage as error:
+            self._failure = error
+            if not calls:
+                raise
         return calls
 
     def answer(self, call: CallReceived, body: bytes) -> bytes:
@@ -153,11 +169,17 @@ class ClientCalls:
         self._objects = ObjectSplitter(message_bytes_max)
         self._header: _ResponseHeader | None = None
         self._outstanding: deque[int] = deque()
+        self._failure: MalformedMessage | None = None
 
     @property
     def is_idle(self) -> bool:
         """Whether every request was answered: the stream may be used for the next call."""
-        return not self._outstanding and not self._objects.buffered_bytes
+        return not (
+            self._outstanding
+            or self._objects.buffered_bytes
+            or self._objects.is_broken
+            or self._failure
+        )
 
     def request(self, sequence: int, method: str, arguments: bytes = EMPTY) -> bytes:
         """The bytes of a request; `arguments` are one object.
@@ -177,17 +199,30 @@ class ClientCalls:
 
         Raises:
             MalformedMessage: At what is no response, or answers another request: the stream is
-                of no more use.
+                of no more use. Behind whole answers it is raised by the next call.
         """
+        if self._failure is not None:
+            raise self._failure
         replies: list[ReplyReceived] = []
-        for item in self._objects.receive(data):
-            if self._header is None:
-                self._header = _RESPONSE_HEADER.decode_untrusted(item)
-                if not self._outstanding or self._outstanding[0] != self._header.sequence:
-                    raise MalformedMessage(f"answer {self._header.sequence} was not asked for")
-            else:
-                sequence, method, error = self._header
-                self._outstanding.popleft()
-                replies.append(ReplyReceived(sequence, method, error, item))
-                self._header = None
+        try:
+            for item in self._objects.receive(data):
+                if self._header is None:
+                    self._header = self._read_header(item)
+                else:
+                    sequence, method, text = self._header
+                    self._outstanding.popleft()
+                    replies.append(ReplyReceived(sequence, method, text, item))
+                    self._header = None
+            if self._objects.is_broken and not replies:
+                self._objects.receive(b"")  # raises
+        except MalformedMessage as error:
+            self._failure = error
+            if not replies:
+                raise
         return replies
+
+    def _read_header(self, item: bytes) -> _ResponseHeader:
+        header = _RESPONSE_HEADER.decode_untrusted(item)
+        if not self._outstanding or self._outstanding[0] != header.sequence:
+            raise MalformedMessage(f"answer {header.sequence} was not asked for")
+        return header

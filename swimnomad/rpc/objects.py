@@ -36,6 +36,12 @@ class ObjectSplitter:
         self._walked = 0  # bytes of the buffer that were looked at
         self._pending = 1  # parts still missing of the object at its beginning
         self._walker: msgpack.Unpacker | None = None
+        self._failure: MalformedMessage | None = None
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether what follows the objects given so far is malformed: `receive` will raise."""
+        return self._failure is not None
 
     @property
     def buffered_bytes(self) -> int:
@@ -45,28 +51,58 @@ class ObjectSplitter:
     def receive(self, data: bytes) -> list[bytes]:
         """Take the next bytes; the objects they complete.
 
+        What is malformed behind whole objects does not take them away: it is raised by the next
+        call, and told by `is_broken`. So the outcome does not depend on where bytes were cut.
+
         Raises:
             MalformedMessage: At what begins no object, or one longer than the limit. The
                 splitter is of no more use then.
         """
+        if self._failure is not None:
+            raise self._failure
         objects: list[bytes] = []
-        if not self._buffer:
-            start = self._split(data, 0, objects)
-            if start < len(data):
-                self._buffer += memoryview(data)[start:] if start else data
-            return objects
+        buffer = self._buffer
+        try:
+            if not buffer:
+                start = self._split(data, objects)
+                if start < len(data):
+                    buffer += memoryview(data)[start:] if start else data
+                return objects
+            buffer += data
+            if self._walker is not None:
+                self._walker.feed(data)
+            start = self._split(buffer, objects)
+            if start:
+                del buffer[:start]
+        except MalformedMessage as error:
+            self._failure = error
+            self._walker = None
+            buffer.clear()
+            if not objects:
+                raise
+        return objects
+
+    def receive_first(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """As `receive`, but stop behind one object: it, and all bytes that follow it.
+
+        Raises:
+            MalformedMessage: As `receive`, for that object alone.
+        """
         buffer = self._buffer
         buffer += data
         if self._walker is not None:
             self._walker.feed(data)
-        start = self._split(buffer, 0, objects)
-        if start:
-            del buffer[:start]
-        return objects
+        objects: list[bytes] = []
+        start = self._split(buffer, objects, 1)
+        if not objects:
+            return None
+        rest = bytes(memoryview(buffer)[start:])
+        buffer.clear()
+        return objects[0], rest
 
-    def _split(self, data: bytes | bytearray, start: int, objects: list[bytes]) -> int:
-        """Cut whole objects off `data`; where the first one begins that is not whole."""
-        size = len(data)
+    def _split(self, data: bytes | bytearray, objects: list[bytes], count_max: int = 0) -> int:
+        """Cut whole objects off `data`, at most `count_max` unless that is 0; where that ends."""
+        start, size = 0, len(data)
         walked, pending = self._walked, self._pending
         while start < size or self._walker is not None:
             if self._walker is None:
@@ -86,6 +122,8 @@ class ObjectSplitter:
             whole = data[start:walked] if type(data) is bytes else memoryview(data)[start:walked]
             objects.append(bytes(whole))
             start, pending, self._walker = walked, 1, None
+            if len(objects) == count_max:
+                break
         # What was cut off leaves the buffer; positions count from the object that is not whole.
         self._walked, self._pending = max(walked - start, 0), pending
         return start

@@ -114,18 +114,16 @@ class ServerHandshake:
             MalformedMessage: At what is no handshake: close without an answer.
         """
         events: list[MethodAsked | RequestReceived] = []
-        if self._is_done:
-            return events
-        for item in self._objects.receive(data):
-            if not self._has_method:
-                if len(item) > HANDSHAKE_BYTES_MAX:
-                    raise MalformedMessage(f"a header of more than {HANDSHAKE_BYTES_MAX} bytes")
-                self._has_method = True
-                events.append(MethodAsked(_METHOD.decode_untrusted(item).method))
-            else:
+        while not self._is_done and (found := self._objects.receive_first(data)):
+            item, data = found
+            if self._has_method:
                 self._is_done = True
                 events.append(RequestReceived(item))
-                break
+                continue
+            if len(item) > HANDSHAKE_BYTES_MAX:
+                raise MalformedMessage(f"a header of more than {HANDSHAKE_BYTES_MAX} bytes")
+            self._has_method = True
+            events.append(MethodAsked(_METHOD.decode_untrusted(item).method))
         return events
 
     def accept(self) -> bytes:
@@ -142,7 +140,6 @@ class ClientHandshake:
 
     def __init__(self) -> None:
         self._objects = ObjectSplitter(HANDSHAKE_BYTES_MAX)
-        self._received_bytes = 0
 
     def header(self, method: str) -> bytes:
         """The bytes that open the conversation."""
@@ -154,13 +151,10 @@ class ClientHandshake:
         Raises:
             MalformedMessage: At what is no answer.
         """
-        before = self._received_bytes
-        self._received_bytes += len(data)
-        objects = self._objects.receive(data)
-        if not objects:
+        found = self._objects.receive_first(data)
+        if found is None:
             return None
-        error = _ANSWER.decode_untrusted(objects[0]).error
-        return HandshakeAnswered(error, data[len(objects[0]) - before :])
+        return HandshakeAnswered(_ANSWER.decode_untrusted(found[0]).error, found[1])
 
 
 class WrapperReader:
@@ -173,21 +167,30 @@ class WrapperReader:
     def __init__(self, wrapper_bytes_max: int = OBJECT_BYTES_MAX) -> None:
         self._objects = ObjectSplitter(wrapper_bytes_max)
         self._is_over = False
+        self._failure: MalformedMessage | None = None
 
     def receive(self, data: bytes) -> list[StreamPayload | StreamFailure]:
         """Take the next bytes; the wrappers they complete. A failure is the last.
 
         Raises:
-            MalformedMessage: At what is no wrapper.
+            MalformedMessage: At what is no wrapper. Behind whole ones it is raised by the next
+                call.
         """
         wrappers: list[StreamPayload | StreamFailure] = []
         if self._is_over:
             return wrappers
-        for item in self._objects.receive(data):
-            failure, payload = _WRAPPER.decode_untrusted(item)
-            if failure is not None:
-                self._is_over = True
-                wrappers.append(failure)
-                break
-            wrappers.append(StreamPayload(payload))
+        if self._failure is not None:
+            raise self._failure
+        try:
+            for item in self._objects.receive(data):
+                failure, payload = _WRAPPER.decode_untrusted(item)
+                if failure is not None:
+                    self._is_over = True
+                    wrappers.append(failure)
+                    break
+                wrappers.append(StreamPayload(payload))
+        except MalformedMessage as error:
+            self._failure = error
+            if not wrappers:
+                raise
         return wrappers

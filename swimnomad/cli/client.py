@@ -11,8 +11,11 @@ import httpx
 import msgspec
 
 from swimnomad.cli.failures import QuestionFailed
+from swimnomad.cli.https import Trust, explain, make_context
 from swimnomad.errors import OperationError, SwimnomadError
+from swimnomad.tls.failures import is_refusal, tls_error_in
 
+BY_DEFAULT = Trust()
 CONNECT_TIMEOUT = 5.0
 ANSWER_TIMEOUT = 60.0
 """Seconds. Above the longest wait of an agent: a join may try many addresses in turn."""
@@ -69,15 +72,33 @@ class AgentClient:
     `OperationError` knows whether the change may have happened all the same.
     """
 
-    def __init__(self, address: str, *, token: str = "", region: str = "") -> None:
+    def __init__(
+        self, address: str, *, token: str = "", region: str = "", trust: Trust = BY_DEFAULT
+    ) -> None:
+        """Nothing is asked yet.
+
+        Args:
+            address: `http://host:port` or `https://host:port`.
+            token: For the header X-Nomad-Token.
+            region: Where requests are passed on to.
+            trust: How to speak TLS; counts for https only.
+
+        Raises:
+            UsageError: Files of `trust` cannot be used.
+        """
         self.address = address
         self._region = region
+        url = httpx.URL(address)
+        self._name = trust.server_name or url.host
+        # What certificate is asked for; httpx knows no other way to name another than the host.
+        self._extensions = {"sni_hostname": trust.server_name} if trust.server_name else {}
         # No proxy from the environment: an agent is asked directly, most of all on loopback.
         self._http = httpx.Client(
             base_url=address,
             headers={"X-Nomad-Token": token} if token else {},
             timeout=httpx.Timeout(ANSWER_TIMEOUT, connect=CONNECT_TIMEOUT),
             trust_env=False,
+            verify=make_context(trust) if url.scheme == "https" else False,
         )
 
     def __enter__(self) -> Self:
@@ -104,7 +125,7 @@ class AgentClient:
             QuestionFailed: If there was no answer, or an error.
         """
         try:
-            answer = self._http.get(path, params=self._with_region(()))
+            answer = self._http.get(path, params=self._with_region(()), extensions=self._extensions)
         except httpx.HTTPError as error:
             raise QuestionFailed(self._unreachable(error)) from error
         if answer.status_code != 200 and answer.status_code not in accept:
@@ -122,11 +143,15 @@ class AgentClient:
             OperationError: If the agent did not say that it is done.
         """
         try:
-            answer = self._http.put(path, params=self._with_region(params))
+            answer = self._http.put(
+                path, params=self._with_region(params), extensions=self._extensions
+            )
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise OperationError(self._unreachable(error), may_have_happened=False) from error
-        except httpx.HTTPError as error:  # the request may have arrived
-            raise OperationError(self._unreachable(error), may_have_happened=True) from error
+        except httpx.HTTPError as error:
+            # The request may have arrived, unless the agent did not even want to speak TLS with us.
+            unknown = not is_refusal(error)
+            raise OperationError(self._unreachable(error), may_have_happened=unknown) from error
         if answer.status_code != 200:
             # 4xx and 501 are said before anything is done; other 5xx somewhere on the way.
             unknown = answer.status_code >= 500 and answer.status_code != 501
@@ -139,6 +164,8 @@ class AgentClient:
 
     def _unreachable(self, error: httpx.HTTPError) -> str:
         """Why there is no answer, in words."""
+        if tls_error_in(error):
+            return f"agent at {self.address}: no TLS: {explain(error, self._name)}"
         match error:
             case httpx.ConnectTimeout():
                 why = f"no connection within {CONNECT_TIMEOUT:g} s"

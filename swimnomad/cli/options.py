@@ -59,6 +59,13 @@ def _check_token(_ctx: click.Context, _param: click.Parameter, value: str) -> st
     return value
 
 
+def _check_server_name(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    labels = value.removesuffix(".").split(".")
+    if value and not (value.isascii() and all(0 < len(label) < 64 for label in labels)):
+        raise click.BadParameter(f"{value!r} is not a name such as server.global.nomad")
+    return value
+
+
 _AGENT_OPTIONS: tuple[Decorator, ...] = (
     option(
         "--address",
@@ -84,23 +91,71 @@ _AGENT_OPTIONS: tuple[Decorator, ...] = (
         metavar="NAME",
         help="Region to pass the request on to; also NOMAD_REGION. [default: the agent's]",
     ),
+    option(
+        "--ca-cert",
+        envvar="NOMAD_CACERT",
+        default="",
+        metavar="FILE",
+        help="Authorities to trust for https; also NOMAD_CACERT. [default: the system's]",
+    ),
+    option(
+        "--client-cert",
+        envvar="NOMAD_CLIENT_CERT",
+        default="",
+        metavar="FILE",
+        help="Certificate to show for https; also NOMAD_CLIENT_CERT.",
+    ),
+    option(
+        "--client-key",
+        envvar="NOMAD_CLIENT_KEY",
+        default="",
+        metavar="FILE",
+        help="Key of that certificate; also NOMAD_CLIENT_KEY.",
+    ),
+    option(
+        "--tls-server-name",
+        envvar="NOMAD_TLS_SERVER_NAME",
+        default="",
+        metavar="NAME",
+        callback=_check_server_name,
+        help="Name in the agent's certificate; also NOMAD_TLS_SERVER_NAME. [default: the host]",
+    ),
+    option(
+        "--tls-skip-verify",
+        envvar="NOMAD_SKIP_VERIFY",
+        is_flag=True,
+        help="Believe any certificate; also NOMAD_SKIP_VERIFY.",
+    ),
 )
 
 json_option = option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
 def agent_options(command: Callable[..., object]) -> Callable[..., object]:
-    """Give a command --address, --token, --region and --json.
+    """Give a command --address, --token, --region, the options for TLS, and --json.
 
     The function gets them as `agent` (an open `AgentClient`, closed afterwards) and `as_json`.
     """
 
     @functools.wraps(command)
-    def with_client(*, address: str, token: str, region: str, **rest: object) -> object:
+    def with_client(
+        *,
+        address: str,
+        token: str,
+        region: str,
+        ca_cert: str,
+        client_cert: str,
+        client_key: str,
+        tls_server_name: str,
+        tls_skip_verify: bool,
+        **rest: object,
+    ) -> object:
         from swimnomad.cli.client import AgentClient
+        from swimnomad.cli.https import Trust
 
+        trust = Trust(ca_cert, client_cert, client_key, tls_skip_verify, tls_server_name)
         agent: AgentClient
-        with AgentClient(address, token=token, region=region) as agent:
+        with AgentClient(address, token=token, region=region, trust=trust) as agent:
             return command(agent=agent, **rest)
 
     decorated: Callable[..., object] = json_option(with_client)

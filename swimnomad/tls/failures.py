@@ -142,8 +142,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while current is not None and not any(current is other for other in seen):
         yield current
         seen.append(current)
-        hidden = current.__suppress_context__
-        current = current.__cause__ or (None if hidden else current.__context__)
+        # Also a context that is hidden from tracebacks: httpcore hides all of them.
+        current = current.__cause__ or current.__context__
 
 
 def _describe_verification(error: ssl.SSLCertVerificationError, name: str) -> str:

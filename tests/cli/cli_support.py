@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -137,8 +138,13 @@ class FakeAgent:
 
 
 @contextmanager
-def fake_agent(replies: Mapping[str, Reply | Sequence[Reply]]) -> Iterator[FakeAgent]:
-    """Serve `replies` (keys as `GET /v1/agent/members`) on a loopback address of its own."""
+def fake_agent(
+    replies: Mapping[str, Reply | Sequence[Reply]], context: ssl.SSLContext | None = None
+) -> Iterator[FakeAgent]:
+    """Serve `replies` (keys as `GET /v1/agent/members`) on a loopback address of its own.
+
+    With a context it speaks HTTPS.
+    """
     listed = {
         key: [value] if isinstance(value, Reply) else list(value) for key, value in replies.items()
     }
@@ -161,7 +167,9 @@ def fake_agent(replies: Mapping[str, Reply | Sequence[Reply]]) -> Iterator[FakeA
 
     with ThreadingHTTPServer(("127.0.77.1", 0), Handler) as server:
         host, port = server.server_address[:2]
-        agent.address = f"http://{host!s}:{port}"
+        agent.address = f"{'https' if context else 'http'}://{host!s}:{port}"
+        if context:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

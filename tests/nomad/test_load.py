@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from swimnomad.errors import ConfigError
@@ -168,7 +169,16 @@ def test_repeated_blocks_of_one_file_are_one_block(write: Write) -> None:
             "1: http_api_response_headers has 'Content-Length', which is no name",
         ),
         ("acl { enabled = true }", "1: acl.enabled cannot be set: this version has no ACLs"),
-        ("tls { http = true }", "1: tls.http cannot be set: this version does not speak TLS"),
+        ("\ntls { http = true }", "2: tls.http needs tls.cert_file, which is not set"),
+        ("tls { rpc = true }", "1: tls.rpc needs tls.ca_file, which is not set"),
+        (
+            'tls { tls_min_version = "tls13" }',
+            '1: tls.tls_min_version is an unsupported TLS version "tls13"; allowed are tls10, ',
+        ),
+        (
+            'tls { tls_cipher_suites = "TLS_RSA_WITH_AES_128_CBC_SHA,RC4" }',
+            '1: tls.tls_cipher_suites has an unsupported TLS cipher "RC4"; allowed are TLS_ECDHE',
+        ),
         ('log_file = "x"', "1: log_file cannot be set: this version logs to standard error"),
         ("server {\n", " At 2:1: object expected closing RBRACE got: EOF"),
     ],
@@ -186,6 +196,64 @@ def test_what_a_file_says_wrong_is_named_with_its_place(
 )
 def test_what_cannot_be_set_may_be_off(write: Write, text: str) -> None:
     load(write(text))
+
+
+FILES = 'cert_file = "/t.pem" key_file = "/t.key"'
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        (f"tls {{ http = true {FILES} }}", ""),
+        (f"tls {{ http = true verify_https_client = true {FILES} }}", "ca_file"),
+        (f"tls {{ rpc = true {FILES} }}", "ca_file"),
+        (f'tls {{ rpc = true ca_file = "/ca.pem" {FILES} }}', ""),
+        ('tls { rpc = true ca_file = "/ca.pem" cert_file = "/t.pem" }', "key_file"),
+        ("tls { verify_https_client = true verify_server_hostname = true }", ""),
+    ],
+)
+def test_tls_needs_the_files_that_its_use_needs(write: Write, text: str, missing: str) -> None:
+    path = write(text)
+    if missing:
+        assert problem(path).endswith(f" needs tls.{missing}, which is not set")
+    else:
+        load(path)
+
+
+def test_tls_is_shown_as_nomad_shows_it(write: Write) -> None:
+    """As the agent tc1 of the recordings does, whose checksum comes from reading the files."""
+    config = load(
+        write(
+            """
+            tls {
+              http = true
+              rpc = true
+              ca_file = "/conf/ca.pem"
+              cert_file = "/conf/t-client.pem"
+              key_file = "/conf/t-client.key"
+              verify_server_hostname = true
+              verify_https_client = false
+            }
+            """
+        )
+    )
+    checksum = "acb90453704753dde38867ee7f0fa741"
+    read = msgspec.structs.replace(config.tls, checksum=checksum)
+    assert describe_config(msgspec.structs.replace(config, tls=read))["TLSConfig"] == {
+        "CAFile": "/conf/ca.pem",
+        "CertFile": "/conf/t-client.pem",
+        "Checksum": checksum,
+        "EnableHTTP": True,
+        "EnableRPC": True,
+        "KeyFile": "/conf/t-client.key",
+        "KeyLoader": {},
+        "RPCUpgradeMode": False,
+        "TLSCipherSuites": "",
+        "TLSMinVersion": "",
+        "TLSPreferServerCipherSuites": False,
+        "VerifyHTTPSClient": False,
+        "VerifyServerHostname": True,
+    }
 
 
 def test_a_flag_is_not_blamed_on_the_file_it_overrides(write: Write) -> None:

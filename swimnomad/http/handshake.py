@@ -13,11 +13,14 @@ import logging
 import math
 import socket
 import ssl
+from typing import TYPE_CHECKING
 
 import trio
 
-from swimnomad.tls.contexts import TlsServer
 from swimnomad.tls.failures import NOT_TLS, PLAIN_HTTP, describe_failure, last_words
+
+if TYPE_CHECKING:
+    from swimnomad.tls.contexts import TlsServer
 
 logger = logging.getLogger("swimnomad.http")
 

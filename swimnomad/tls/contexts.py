@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import ssl
 import warnings
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -23,8 +23,10 @@ from swimnomad.errors import ConfigError
 from swimnomad.nomad.ciphers import CIPHER_SUITES, split_suites
 from swimnomad.nomad.config import AgentConfig, TlsConfig
 from swimnomad.tls.failures import WRONG_ROLE, CertificateRefused, describe_failure
-from swimnomad.tls.files import read_files
 from swimnomad.tls.names import may_call, names_of, role_name
+
+if TYPE_CHECKING:
+    from swimnomad.tls.files import TlsFiles
 
 _VERSIONS = {
     "tls10": ssl.TLSVersion.TLSv1,
@@ -143,7 +145,7 @@ class AgentTls:
         """
         tls = config.tls
         tls.validate()
-        files = read_files(tls) if tls.http or tls.rpc else None
+        files = _read(tls) if tls.http or tls.rpc else None
         tls = msgspec.structs.replace(tls, checksum=files.checksum if files else "")
         if tls == self._config:
             return False
@@ -158,6 +160,13 @@ class AgentTls:
         self.rpc_client._set(dialling)
         self.checksum, self._config = tls.checksum, tls
         return True
+
+
+def _read(tls: TlsConfig) -> TlsFiles:
+    # Imported here, so that agents without TLS start without loading all of X.509.
+    from swimnomad.tls.files import read_files
+
+    return read_files(tls)
 
 
 def _server_context(tls: TlsConfig, authorities: str, verify: bool) -> ssl.SSLContext:

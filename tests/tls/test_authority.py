@@ -211,3 +211,15 @@ def test_an_authority_without_a_key_identifier_is_good_enough(tmp_path: Path) ->
         KeyPair(bare.public_bytes(Encoding.PEM), pem(key)), VALID, role=Role.SERVER
     )
     load(made).verify_directly_issued_by(bare)
+
+
+def test_a_certificate_without_constraints_is_no_authority() -> None:
+    key, name = ed25519.Ed25519PrivateKey.generate(), x509.Name([])
+    plain = (
+        x509.CertificateBuilder(name, name, key.public_key(), 7)
+        .not_valid_before(VALID.not_before)
+        .not_valid_after(VALID.not_after)
+        .sign(key, None)
+    )
+    text = refusal(KeyPair(plain.public_bytes(Encoding.PEM), pem(key)))
+    assert text == "the authority's certificate is not that of an authority"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import ssl
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -409,3 +411,12 @@ def test_an_intermediate_authority_is_enough(pki: Pki, tmp_path: Path) -> None:
     files = pki.issue()
     tls = AgentTls(pki.config(files, ca_file=files.certificate))
     assert rpc_call(tls, tls) == ("", "")
+
+
+def test_agents_without_tls_do_not_load_the_library_for_certificates() -> None:
+    program = (
+        "import sys; from swimnomad.tls.contexts import AgentTls; "
+        "from swimnomad.nomad.config import AgentConfig; AgentTls(AgentConfig()); "
+        "sys.exit('cryptography' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)

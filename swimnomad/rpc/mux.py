@@ -23,6 +23,7 @@ Source: rpc.md §4.
 
 from __future__ import annotations
 
+import operator
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -110,6 +111,7 @@ class MuxStream(trio.abc.HalfCloseableStream):
         "_ended",
         "_finished",
         "_grace",
+        "_is_sending",
         "_lost",
         "_receiving",
         "_scope",
@@ -126,6 +128,7 @@ class MuxStream(trio.abc.HalfCloseableStream):
         self._chunks: deque[bytes] = deque()
         self._receiving = Waiter()
         self._sending = Waiter()
+        self._is_sending = False
         self._ended = False  # the peer sends no more
         self._finished = False  # we send no more
         self._closed = False  # our user has closed it
@@ -142,7 +145,7 @@ class MuxStream(trio.abc.HalfCloseableStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """The next bytes, at most `max_bytes`; none at all if the peer has ended its side."""
-        if max_bytes is not None and max_bytes < 1:
+        if max_bytes is not None and operator.index(max_bytes) < 1:
             raise ValueError("max_bytes must be >= 1")
         if self._receiving.is_taken:
             raise trio.BusyResourceError("another task is receiving on this stream")
@@ -177,17 +180,36 @@ class MuxStream(trio.abc.HalfCloseableStream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of `data`; waits for the peer's window and for the connection."""
-        if self._sending.is_taken:
-            raise trio.BusyResourceError("another task is sending on this stream")
-        await trio.lowlevel.checkpoint_if_cancelled()
-        sent = self._send_now(data)
-        if sent < len(data):
-            view = memoryview(data)
-            while sent < len(data):
+        self._begin_sending()
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            sent = self._send_now(data)
+            if sent < len(data):
+                view = memoryview(data)
+                while sent < len(data):
+                    await self._wait_sendable()
+                    sent += self._send_now(view[sent:])
+            else:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+        finally:
+            self._is_sending = False
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until at least one byte could be sent."""
+        self._begin_sending()
+        try:
+            await trio.lowlevel.checkpoint()
+            self._check_sendable()
+            session = self.session
+            while session._is_congested or not session._core.send_credit(self.number):
                 await self._wait_sendable()
-                sent += self._send_now(view[sent:])
-        else:
-            await trio.lowlevel.cancel_shielded_checkpoint()
+        finally:
+            self._is_sending = False
+
+    def _begin_sending(self) -> None:
+        if self._is_sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._is_sending = True
 
     def _send_now(self, data: bytes | bytearray | memoryview) -> int:
         """Queue what can be queued at once; the number of bytes."""
@@ -217,21 +239,11 @@ class MuxStream(trio.abc.HalfCloseableStream):
         if self._lost:
             raise trio.BrokenResourceError(self._lost)
 
-    async def wait_send_all_might_not_block(self) -> None:
-        """Wait until at least one byte could be sent."""
-        if self._sending.is_taken:
-            raise trio.BusyResourceError("another task is sending on this stream")
-        self._check_sendable()
-        await trio.lowlevel.checkpoint()
-        session = self.session
-        while session._is_congested or not session._core.send_credit(self.number):
-            await self._wait_sendable()
-
     # --- the end ----------------------------------------------------------------------------------
 
     async def send_eof(self) -> None:
         """Send no more; what the peer sends can still be received."""
-        if self._sending.is_taken:
+        if self._is_sending:
             raise trio.BusyResourceError("another task is sending on this stream")
         if self._closed:
             raise trio.ClosedResourceError("this stream was closed")

@@ -10,7 +10,7 @@ import random
 import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ from swimnomad.nomad.keys import decode_key
 from swimnomad.nomad.leadership import Leadership
 from swimnomad.nomad.monitor import lost_line
 from swimnomad.nomad.remote import Remote
+from swimnomad.nomad.requests import RaftStats
 from swimnomad.rpc import schemas
 from swimnomad.rpc.failures import RpcFailed, no_connection, relayed
 from swimnomad.rpc.methods import BY_NAME, AgentMethods
@@ -95,6 +96,7 @@ class SimServices:
     remote: Remote | None = None
     rng: random.Random = field(default_factory=lambda: random.Random("services"))
     log: SimLog | None = None
+    on_sleep: Callable[[float], None] = lambda seconds: None
     stop_requests: list[bool] = field(default_factory=list)
     slept: list[float] = field(default_factory=list)
     _operation: Operation = 0
@@ -134,6 +136,7 @@ class SimServices:
         """Let virtual time pass."""
         await trio.lowlevel.checkpoint()
         self.slept.append(seconds)
+        self.on_sleep(seconds)
         self.world.run_for(seconds)
 
     async def all_of(self, calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
@@ -202,6 +205,22 @@ class SimAgent:
         return self.services.host is None or self.services.host.is_running
 
 
+@dataclass
+class FakeRaft:
+    """`Leadership` that says what a test wants."""
+
+    leads: bool = False
+    is_ready: bool = True
+    leader: Address | None = None
+    voters: tuple[Address, ...] = ()
+    raft_stats: RaftStats = field(default_factory=lambda: RaftStats("0", 21, 2))
+
+    @classmethod
+    def alone(cls, address: Address) -> FakeRaft:
+        """A server that leads its region and is its only voter."""
+        return cls(leads=True, leader=address, voters=(address,))
+
+
 class SimPool:
     """A pool whose calls reach other agents of the world at once, through real methods."""
 
@@ -243,7 +262,8 @@ class SimPool:
                 writer.sender.close()
 
             nursery.start_soon(serve)
-            yield writer.pieces()
+            async with aclosing(writer.pieces()) as pieces:
+                yield pieces
             nursery.cancel_scope.cancel()
 
     def _methods(self, to: Address) -> AgentMethods:

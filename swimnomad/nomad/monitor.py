@@ -12,7 +12,7 @@ Source: rpc.md §7; agent-http.md §4.8; nomad client/lib/streamframer/framer.go
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
 
 import msgspec
@@ -111,7 +111,7 @@ class Framer:
 
 async def log_pieces(
     lines: LogLines, clock: Callable[[], float], *, plain: bool
-) -> AsyncIterator[bytes | None]:
+) -> AsyncGenerator[bytes | None, None]:
     """The pieces of an endless stream of log lines."""
     now = clock()
     framer, report_at = Framer(now, plain=plain), now + REPORT_INTERVAL

@@ -6,7 +6,7 @@ Source: rpc.md §7-9.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
@@ -153,7 +153,9 @@ class ServerRequests:
             raise StreamFailed(str(error), code=400) from None
         if target is None:
             with self._services.log_lines(level, as_json=request.json) as lines:
-                yield log_pieces(lines, self._services.now, plain=request.plain)
+                source = log_pieces(lines, self._services.now, plain=request.plain)
+                async with aclosing(source) as pieces:
+                    yield pieces
             return
         passed_on = msgspec.structs.replace(request, server_id="", forwarded=True)
         try:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Protocol, TypeVar
 
 from swimnomad.errors import MalformedMessage
@@ -78,14 +78,15 @@ class PoolRemote:
         try:
             async with self._pool.stream(server, region, MONITOR, body) as pieces:
                 is_open = True
-                yield _pieces(pieces)
+                async with aclosing(_pieces(pieces)) as checked:
+                    yield checked
         except RpcFailed as error:
             if is_open:
                 raise  # from the block: not ours
             raise _as_stream_failure(error, 500) from None
 
 
-async def _pieces(pieces: AsyncIterator[bytes | None]) -> AsyncIterator[bytes | None]:
+async def _pieces(pieces: AsyncIterator[bytes | None]) -> AsyncGenerator[bytes | None, None]:
     try:
         async for piece in pieces:
             yield piece

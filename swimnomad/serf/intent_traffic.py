@@ -5,10 +5,12 @@ Source: serf.md §8, §9, §12.
 
 from __future__ import annotations
 
+from swimnomad.names import Address, host_of_ip
 from swimnomad.serf.context import Context
 from swimnomad.serf.events import Status
 from swimnomad.serf.membership import Verdict
 from swimnomad.serf.timers import PruneDue
+from swimnomad.swim.inputs import SendUserMessage
 from swimnomad.wire.serf_messages import JoinIntent, LeaveIntent, encode_serf
 
 
@@ -36,10 +38,27 @@ class IntentTraffic:
             return
         context = self._context
         is_news = self._apply_join(intent, now, is_implied=True).rebroadcast
-        if is_news and intent.node == context.name and context.is_alive and self._is_safe:
+        if not self._is_safe:
+            return
+        if intent.node != context.name:
+            self._ask_if_tied(intent)
+        elif is_news and context.is_alive:
             # Somebody applied an intent about this node that it never heard. If that was a leave,
             # it shows as leaving there; the reference would leave it at that.
             self._contradict(now)
+
+    def _ask_if_tied(self, intent: JoinIntent) -> None:
+        """Tell a leaving member of its leave, if others may mean a join by the same time.
+
+        A push/pull lists status times without saying what they are of. If the member's own last
+        join has by chance the time of a leave that it never heard, no exchange shows a difference.
+        It alone knows, and contradicts; one that does leave takes no notice.
+        """
+        member = self._context.membership.find_tied(intent.node, intent.ltime)
+        if member is not None:
+            to = Address(host_of_ip(member.ip), member.port)
+            payload = encode_serf(LeaveIntent(member.status_ltime, member.name))
+            self._context.orders.append(SendUserMessage(to, payload, member.name))
 
     def broadcast_join(self, now: float) -> None:
         """Tell the others that this node is here."""

@@ -214,6 +214,13 @@ class Membership:
         is_tie = ltime == member.status_ltime
         return ltime > member.status_ltime or (self._is_safe and is_tie and not is_implied)
 
+    def find_tied(self, name: str, ltime: int) -> Member | None:
+        """Who is leaving, erased meanwhile or not, by a leave of exactly that time."""
+        member = self.table.get(name) or self.ghosts.get(name)
+        if member is None or member.status is not Status.LEAVING or member.status_ltime != ltime:
+            return None
+        return member
+
     # -- forgetting
 
     def prune(self, name: str) -> MemberEvent | None:

@@ -330,6 +330,21 @@ def test_a_join_of_the_same_time_as_a_leave_ends_leaving_but_not_if_it_is_only_i
     assert (bench.status("b"), bench.ltime("b")) == (Status.ALIVE, 5)
 
 
+@pytest.mark.parametrize("is_pruned", [False, True])
+def test_who_leaves_by_a_leave_of_a_time_is_found_by_it(is_pruned: bool) -> None:
+    bench = Bench()
+    bench.bring("b", Status.LEAVING)
+    if is_pruned:
+        bench.m.prune("b")
+    found = bench.m.find_tied("b", 5)
+    assert found is not None
+    assert (found.name, found.status_ltime) == ("b", 5)
+    assert bench.m.find_tied("b", 4) is bench.m.find_tied("b", 6) is None
+    assert bench.m.find_tied("unknown", 5) is None
+    bench.bring("c", Status.ALIVE)
+    assert bench.m.find_tied("c", bench.ltime("c")) is None
+
+
 def test_upstream_lets_ties_stand_and_prunes_whoever_is_there_for_good() -> None:
     bench = Bench(compat="upstream")
     bench.bring("b", Status.LEAVING)

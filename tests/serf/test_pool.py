@@ -173,6 +173,25 @@ def test_a_live_node_that_was_pruned_and_never_heard_of_it_is_back_after_a_push_
     assert not a.node._context.membership.ghosts
 
 
+@pytest.mark.parametrize("prune", [False, True])
+def test_a_leave_that_has_the_time_of_the_join_it_never_met_is_contradicted(prune: bool) -> None:
+    """An exchange of states shows no difference, so the member itself is asked."""
+    net = Net()
+    a, b = net.add(serf_config("a")), net.add(serf_config("b"))
+    net.loss = 1.0  # Of datagrams: neither the join intent nor the leave intent arrives.
+    b.join(a)
+    net.run(1.0)
+    a.force_leave("b", prune=prune)
+    gone = "unknown" if prune else "leaving"
+    net.until(lambda: a.status("b") == gone, within=10.0)
+    leave = a.node._context.membership.find_tied("b", b.node.local_member.status_ltime)
+    assert leave is not None, "a tie"
+    net.loss = 0.0
+    net.until(lambda: a.status("b") == "alive")
+    assert a.node.members["b"].status_ltime > leave.status_ltime
+    assert not a.node._context.membership.ghosts
+
+
 def test_a_leave_and_some_reap_intervals_leave_one_member_on_both_sides() -> None:
     """serf 35.9: one member on both sides."""
     _net, a, b = two(tombstone_timeout=0.0, reconnect_timeout=0.0)

@@ -448,7 +448,15 @@ def _limits_of(serf: SerfNode) -> Iterator[tuple[str, Callable[[], int], int]]:
     yield "buffered intents", context.membership.intents.__len__, config.intents_max
     # The one under way does not wait.
     yield "joins", serf._joins._joins.__len__, config.waits_max + 1
+    # As many force-leaves, and one leave of the node's own.
+    yield "broadcasts waited for", serf._departures._waits.__len__, config.waits_max + 1
+    events = serf._events.buffer
+    yield "bytes of remembered events", lambda: events._bytes, config.event_buffer_bytes_max
+    yield "pruned members that are there", context.membership.ghosts.__len__, swim_config.nodes_max
     yield "relayed pings", swim._relays._relays.__len__, swim_config.relays_max
+    streams = swim._streams
+    yield "streams of others", lambda: streams._inbound, swim_config.streams_max
+    yield "half-read requests", lambda: streams._partial, swim_config.inflight_push_pulls_max
 
 
 def _groups(nodes: dict[str, WatchedCore], addresses: dict[str, Address]) -> Iterator[list[str]]:

@@ -11,6 +11,7 @@ import pytest
 from swimnomad.errors import UsageError
 from swimnomad.faults import Latency, LinkFault
 from swimnomad.journal.writer import Journal
+from swimnomad.names import Address, Stream
 from swimnomad.scenario.bounds import convergence_bound
 from swimnomad.serf.config import SerfConfig
 from swimnomad.serf.inputs import ForceLeave, Leave, SerfInput
@@ -233,6 +234,47 @@ def test_a_queue_beyond_its_limit_is_reported() -> None:
     world.run_for(1.5)
     assert invariants.violations[0].invariant == "limits"
     assert invariants.violations[0].expected == "at most 8 events in the broadcast queue"
+
+
+def overfill_intents(serf: SerfNode) -> None:
+    serf._context.membership.intents._limit = 100
+    for number in range(9):
+        serf._context.membership.on_join_intent(f"nobody-{number}", 1, 0.0)
+
+
+def overfill_events(serf: SerfNode) -> None:
+    serf._events.buffer._bytes_max = 1_000_000
+    for number in range(9):
+        serf._events.buffer.receive(number, "event", bytes(10), number)
+
+
+def overfill_streams(serf: SerfNode) -> None:
+    for number in range(9):
+        peer, stream = Address("10.9.9.9", 1), Stream(inbound=True, number=number + 1000)
+        serf.swim._streams._context.config = SwimConfig(name="node-1.global")
+        serf.swim._streams.on_opened(stream, peer)
+
+
+@pytest.mark.parametrize(
+    ("overfill", "expected"),
+    [
+        (overfill_intents, "at most 8 buffered intents"),
+        (overfill_events, "at most 64 bytes of remembered events"),
+        (overfill_streams, "at most 8 streams of others"),
+    ],
+)
+def test_every_kind_of_limit_is_looked_at(
+    overfill: Callable[[SerfNode], None], expected: str
+) -> None:
+    def small(spec: NodeSpec, rng: random.Random) -> GossipCore:
+        swim = SwimConfig(name=spec.member_name, streams_max=8, inflight_push_pulls_max=8)
+        return PlainCore(SerfConfig(swim=swim, intents_max=8, event_buffer_bytes_max=64), rng)
+
+    world, cluster, invariants = pool(make_core=small)
+    overfill(serf_of(cluster, "node-1"))
+    world.run_for(1.5)
+    assert invariants.violations[0].invariant == "limits"
+    assert invariants.violations[0].expected == expected
 
 
 def test_a_core_that_raises_is_reported_and_given_nothing_more() -> None:

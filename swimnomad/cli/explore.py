@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -80,10 +79,14 @@ def command(
     The first run that breaks one is made as short as it gets and written as a scenario that `run`
     repeats; a second broken promise goes to FILE-2, and so on.
 
-    Exit status: 0 nothing was found, 1 something was, 2 the file or the usage is wrong.
+    Ctrl-C ends it: what was found by then is written, as short as it got.
+
+    Exit status: 0 nothing was found, 1 something was or it was interrupted, 2 the file or the usage
+    is wrong.
     """
     import msgspec
 
+    from swimnomad.cli.run_many import core_count
     from swimnomad.explore.search import search
     from swimnomad.scenario.loader import load_scenario
 
@@ -94,15 +97,18 @@ def command(
     out = out or Path(f"{path.stem}-found.yaml")
     start = perf_counter()
     with _progress(runs) as (on_progress, on_shrink):
-        report = search(scenario, runs, seed, jobs or os.cpu_count() or 1, on_progress, on_shrink)
+        report = search(scenario, runs, seed, jobs or core_count(), on_progress, on_shrink)
     took = perf_counter() - start
+    if report.was_interrupted:
+        text = f"swimnomad explore: interrupted after {report.runs} of {runs} runs"
+        click.echo(text, err=True)
     click.echo(
         f"{report.runs} runs, {report.cluster_seconds:.0f} s of cluster time in {took:.1f} s; "
         f"{report.cut_short} ended early by a step that could not be done"
     )
     if not report.found:
         click.echo("nothing was found")
-        return 0
+        return OPERATION_FAILED if report.was_interrupted else 0
     for place, found in enumerate(report.found, 1):
         file = out if place == 1 else out.with_stem(f"{out.stem}-{place}")
         _write(file, found, _command_of(path, runs, seed, compat))

@@ -14,9 +14,9 @@ from __future__ import annotations
 import multiprocessing
 import random
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 
 from swimnomad.explore.schedules import random_scenario
@@ -46,12 +46,17 @@ class Found(Value, frozen=True):
 
 
 class Report(Value, frozen=True):
-    """What a search has found; `cut_short`: runs that ended early because a step failed."""
+    """What a search has found.
+
+    `runs`: how many were done, all unless it `was_interrupted`. `cut_short`: runs that ended early
+    because a step failed.
+    """
 
     runs: int
     cut_short: int
     cluster_seconds: float
     found: tuple[Found, ...]
+    was_interrupted: bool = False
 
 
 def schedule_of(base: Scenario, seed: int, number: int) -> Scenario:
@@ -80,6 +85,9 @@ def search(
 ) -> Report:
     """Try random schedules on the base's cluster.
 
+    Ctrl-C ends the runs or the shrinking: what was found by then is in the report, as short as it
+    got.
+
     Args:
         base: Cluster, network and first steps.
         runs: How many, numbered from 1.
@@ -93,15 +101,21 @@ def search(
     """
     failing: dict[str, list[int]] = {}
     firsts: dict[str, Outcome] = {}
-    cut_short = 0
+    done = cut_short = 0
     seconds = 0.0
-    for number, outcome in enumerate(_outcomes(base, runs, seed, jobs), 1):
-        seconds += outcome.cluster_seconds
-        cut_short += bool(outcome.cut_short)
-        if outcome.failure is not None:
-            failing.setdefault(outcome.failure.invariant, []).append(number)
-            firsts.setdefault(outcome.failure.invariant, outcome)
-        on_progress(number)
+    was_interrupted = False
+    try:
+        with closing(_outcomes(base, runs, seed, jobs)) as outcomes:
+            for outcome in outcomes:
+                done += 1
+                seconds += outcome.cluster_seconds
+                cut_short += bool(outcome.cut_short)
+                if outcome.failure is not None:
+                    failing.setdefault(outcome.failure.invariant, []).append(done)
+                    firsts.setdefault(outcome.failure.invariant, outcome)
+                on_progress(done)
+    except KeyboardInterrupt:
+        was_interrupted = True
     found: list[Found] = []
     for invariant in sorted(failing, key=_weight):
         numbers, first = failing[invariant], firsts[invariant]
@@ -113,8 +127,13 @@ def search(
             first.cluster_seconds,
             partial(on_shrink, invariant),
         )
-        found.append(Found(invariant, tuple(numbers), shrinker.shrink()))
-    return Report(runs, cut_short, seconds, tuple(found))
+        try:
+            if not was_interrupted:
+                shrinker.shrink()
+        except KeyboardInterrupt:
+            was_interrupted = True
+        found.append(Found(invariant, tuple(numbers), shrinker.shrunk))
+    return Report(done, cut_short, seconds, tuple(found), was_interrupted)
 
 
 def _weight(invariant: str) -> int:
@@ -122,7 +141,7 @@ def _weight(invariant: str) -> int:
     return INVARIANTS.index(invariant) if invariant in INVARIANTS else -1
 
 
-def _outcomes(base: Scenario, runs: int, seed: int, jobs: int) -> Iterator[Outcome]:
+def _outcomes(base: Scenario, runs: int, seed: int, jobs: int) -> Generator[Outcome]:
     """The outcome of every run, in order."""
     batches = [range(start, min(start + BATCH, runs + 1)) for start in range(1, runs + 1, BATCH)]
     work = partial(_run_batch, base, seed)

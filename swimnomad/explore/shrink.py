@@ -82,6 +82,11 @@ class Shrinker:
                 break
         if self._attempt(self._best, PLAIN_SEED):
             self._seed = PLAIN_SEED
+        return self.shrunk
+
+    @property
+    def shrunk(self) -> Shrunk:
+        """The shortest scenario found so far; at first the failing one itself."""
         return Shrunk(self._best, self._seed, self._failure, self._runs)
 
     def _attempt(self, candidate: Scenario, seed: int | None = None) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from swimnomad.cli import main
+from swimnomad.explore.search import Report
 
 BASE = Path(__file__).resolve().parents[2] / "scenarios" / "explore-base.yaml"
 FEW = ["--runs", "12", "--seed", "11", "--jobs", "2"]
@@ -42,6 +43,20 @@ def test_a_search_that_finds_nothing_says_so_and_writes_nothing(
     assert captured.out.splitlines()[-1] == "nothing was found"
     assert captured.err == "", "no progress where nobody watches"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_says_how_far_it_got(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> Report:
+        return Report(7, 0, 400.0, (), was_interrupted=True)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("swimnomad.explore.search.search", interrupted)
+    assert main(["explore", str(BASE), "--runs", "20"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err == "swimnomad explore: interrupted after 7 of 20 runs\n"
+    assert captured.out.startswith("7 runs, 400 s of cluster time")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -63,6 +64,39 @@ def test_under_safe_rules_nothing_is_found() -> None:
     assert report.found == ()
     assert report.cut_short == 0
     assert told == list(range(1, RUNS + 1))
+
+
+def ctrl_c_at(number: int) -> Callable[..., None]:
+    """What is told of progress, and gets impatient."""
+
+    def told(*told: object) -> None:
+        if told[-1] == number:
+            raise KeyboardInterrupt
+
+    return told
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_was_found_before_ctrl_c_is_reported_and_fails_by_itself(jobs: int) -> None:
+    report = search(base("upstream"), RUNS, SEED, jobs, on_progress=ctrl_c_at(RUNS_FEW))
+    assert report.was_interrupted
+    assert report.runs == RUNS_FEW
+    assert [found.invariant for found in report.found] == ["revival", "agreement"]
+    for found in report.found:
+        shrunk = found.shrunk
+        assert shrunk.runs == 0, "nothing was made short"
+        assert not run_scenario(load_text(to_yaml(shrunk.scenario)), shrunk.seed).passed
+
+
+def test_ctrl_c_ends_the_shrinking_and_keeps_what_it_has_reached(upstream: Report) -> None:
+    report = search(base("upstream"), RUNS_FEW, SEED, jobs=1, on_shrink=ctrl_c_at(20))
+    assert report.was_interrupted
+    assert report.runs == RUNS_FEW
+    first, second = report.found
+    assert (first.shrunk.runs, second.shrunk.runs) == (20, 0)
+    whole = schedule_of(base("upstream"), SEED, first.runs[0])
+    assert len(first.shrunk.scenario.steps) < len(whole.steps)
+    assert not run_scenario(first.shrunk.scenario, first.shrunk.seed).passed
 
 
 def test_runs_of_one_search_differ_and_those_of_another_seed_too() -> None:

@@ -76,8 +76,7 @@ class ObjectSplitter:
                 del buffer[:start]
         except MalformedMessage as error:
             self._failure = error
-            self._walker = None
-            buffer.clear()
+            self._walker, self._buffer = None, bytearray()
             if not objects:
                 raise
         return objects
@@ -118,9 +117,10 @@ class ObjectSplitter:
                 raise MalformedMessage(f"an object of more than {self._bytes_max} bytes")
             if pending or walked > size:
                 break
-            # Out of the growing buffer the long way round would copy twice.
-            whole = data[start:walked] if type(data) is bytes else memoryview(data)[start:walked]
-            objects.append(bytes(whole))
+            if type(data) is bytes:
+                objects.append(data[start:walked])
+            else:  # a slice of the buffer would be copied twice; a view must not outlive this line
+                objects.append(bytes(memoryview(data)[start:walked]))
             start, pending, self._walker = walked, 1, None
             if len(objects) == count_max:
                 break

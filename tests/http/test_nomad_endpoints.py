@@ -442,7 +442,6 @@ async def test_there_is_no_path_to_an_unknown_region(stale: str) -> None:
 
 
 async def test_another_region_answers_for_itself() -> None:
-    """agent N20"""
     world, (near, far) = await several(server(1), server(2, "eu"))
     assert (await near.get("/v1/status/peers?region=eu&stale")).json == []
     assert world.calls == [(Address("127.0.61.2", 4647), "eu", "Status.Peers")]

@@ -129,6 +129,7 @@ async def test_a_leader_that_gossip_does_not_know_is_none() -> None:
 
 
 async def test_any_server_of_a_region_may_be_asked() -> None:
+    """agent N20"""
     world = AgentWorld()
     agents = [world.start(config) for config in (server(1), server(2, "eu"), server(3, "eu"))]
     await world.join(*agents)
@@ -163,6 +164,22 @@ async def test_a_server_is_found_by_name_by_id_and_by_leading() -> None:
     assert [to for to, *_ in world.calls] == [S2] * 3
     host = await first.agent.ask(AgentHost(region="global", server_id="s1.global"))
     assert host.data.environment["VAULT_TOKEN"] == "<redacted>"
+
+
+async def test_a_target_in_another_region_is_looked_up_there() -> None:
+    """agent N24"""
+    world = AgentWorld()
+    near, far = world.start(debuggable(server(1))), world.start(debuggable(server(2, "eu")))
+    await world.join(near, far)
+    for server_id in ("", "s2.eu"):
+        host = await near.agent.ask(AgentHost(region="eu", server_id=server_id))
+        profile = AgentProfile(region="eu", server_id=server_id, kind="cmdline")
+        assert host.agent_id == (await near.agent.ask(profile)).agent_id == "s2.eu"
+    words = await refusal(near, AgentHost(region="eu", server_id="s1.global"))
+    assert words == "rpc error: unknown Nomad server s1.global"
+    # Coded errors need no prefix to be told from those of the way.
+    words = await refusal(near, AgentProfile(region="eu", kind="lookup", profile="nope"))
+    assert words == "RPC Error:: 404,Pprof profile not found profile: nope"
 
 
 async def test_what_no_target_is() -> None:

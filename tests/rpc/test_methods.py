@@ -33,6 +33,7 @@ from swimnomad.nomad.requests import (
 from swimnomad.rpc import schemas
 from swimnomad.rpc.failures import BadArguments, RpcFailed, UnknownMethod
 from swimnomad.rpc.methods import BY_NAME, METHODS, AgentMethods
+from swimnomad.rpc.service import RpcService
 from swimnomad.serf.events import Member, Status
 from tests.agent_world import PEER, AgentWorld, FakeRaft
 from tests.http.http_support import server
@@ -56,6 +57,12 @@ async def call(method: str, arguments: object, methods: AgentMethods | None = No
     """The reply to a call, unpacked."""
     body = await (methods or methods_of()).answer(method, packed(arguments), PEER)
     return msgpack.unpackb(body)
+
+
+def test_they_are_what_the_port_serves() -> None:
+    service: RpcService = methods_of()
+    assert service.streaming("Agent.Monitor") is not None
+    assert service.streaming("Status.Ping") is None
 
 
 async def test_every_method_is_answered() -> None:

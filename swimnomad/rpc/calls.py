@@ -94,7 +94,7 @@ class ServerCalls:
     @property
     def is_idle(self) -> bool:
         """Whether no request is half received: the peer may close without harm."""
-        return self._header is None and not self._objects.buffered_bytes
+        return self._header is None and not self._objects.buffered_bytes and not self.is_broken
 
     def receive(self, data: bytes) -> list[CallReceived]:
         """Take the next bytes; the requests they complete, to be answered in this order.

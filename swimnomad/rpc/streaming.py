@@ -106,25 +106,36 @@ class ServerHandshake:
         self._objects = ObjectSplitter(request_bytes_max)
         self._has_method = False
         self._is_done = False
+        self._failure: MalformedMessage | None = None
 
     def receive(self, data: bytes) -> list[MethodAsked | RequestReceived]:
         """Take the next bytes; a caller who does not wait may send both parts at once.
 
         Raises:
-            MalformedMessage: At what is no handshake: close without an answer.
+            MalformedMessage: At what is no handshake: close without an answer. Behind a whole
+                header it is raised by the next call.
         """
+        if self._failure is not None:
+            raise self._failure
         events: list[MethodAsked | RequestReceived] = []
-        while not self._is_done and (found := self._objects.receive_first(data)):
-            item, data = found
-            if self._has_method:
-                self._is_done = True
-                events.append(RequestReceived(item))
-                continue
-            if len(item) > HANDSHAKE_BYTES_MAX:
-                raise MalformedMessage(f"a header of more than {HANDSHAKE_BYTES_MAX} bytes")
-            self._has_method = True
-            events.append(MethodAsked(_METHOD.decode_untrusted(item).method))
+        try:
+            while not self._is_done and (found := self._objects.receive_first(data)):
+                item, data = found
+                events.append(self._read(item))
+        except MalformedMessage as error:
+            self._failure = error
+            if not events:
+                raise
         return events
+
+    def _read(self, item: bytes) -> MethodAsked | RequestReceived:
+        if self._has_method:
+            self._is_done = True
+            return RequestReceived(item)
+        if len(item) > HANDSHAKE_BYTES_MAX:
+            raise MalformedMessage(f"a header of more than {HANDSHAKE_BYTES_MAX} bytes")
+        self._has_method = True
+        return MethodAsked(_METHOD.decode_untrusted(item).method)
 
     def accept(self) -> bytes:
         """The answer to a method that is offered."""

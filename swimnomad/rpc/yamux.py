@@ -564,8 +564,7 @@ class YamuxSession:
         return 0
 
     def _forget(self, entry: StreamState) -> None:
-        if self._streams.get(entry.id) is entry:
-            del self._streams[entry.id]
+        del self._streams[entry.id]
         entry.is_live = False
         self._unread -= entry.unread
         entry.unread = 0

@@ -250,15 +250,13 @@ def _load_long_untrusted(data: bytes) -> object:
 
     Then every announced length is borne out by as many bytes, and reserving it is harmless.
     """
-    if len(data) <= _FAST_LIST_MAX:
-        return parse_untrusted(data)
-    end, pending = scan_untrusted(data, 0, 1)
-    if pending or end > len(data):
-        raise MalformedMessage("unexpected EOF")
-    try:
-        return _unpack(data[:end], raw=True)
-    except Exception:
-        return parse_untrusted(data)
+    if len(data) > _FAST_LIST_MAX:
+        walker = msgpack.Unpacker(max_buffer_size=len(data))
+        walker.feed(data)
+        with contextlib.suppress(Exception):
+            walker.skip()
+            return _unpack(data[: walker.tell()], raw=True)
+    return parse_untrusted(data)
 
 
 # --- kinds of fields ------------------------------------------------------------------------------

@@ -131,6 +131,7 @@ def test_garbage_behind_a_request_does_not_take_it_away(garbage: bytes) -> None:
     server = ServerCalls()
     assert len(server.receive(PING + garbage)) == 1
     assert server.is_broken
+    assert not server.is_idle
     for _ in range(2):
         with pytest.raises(MalformedMessage):
             server.receive(b"")
@@ -140,3 +141,12 @@ def test_garbage_behind_a_request_does_not_take_it_away(garbage: bytes) -> None:
     assert not client.is_idle
     with pytest.raises(MalformedMessage):
         client.receive(b"")
+
+
+def test_garbage_behind_a_header_is_told_at_once() -> None:
+    client = ClientCalls()
+    client.request(1, "Status.Ping")
+    with pytest.raises(MalformedMessage):
+        client.receive(PING_ANSWER[:-1] + b"\xc1")
+    with pytest.raises(MalformedMessage):
+        ServerCalls().receive(PING[:-1] + b"\xc1")

@@ -94,4 +94,5 @@ def test_bad_arguments_tell_where() -> None:
 
 def test_a_lost_stream_leaves_the_outcome_open() -> None:
     assert StreamClosed().may_have_happened
+    assert RpcFailed("Unknown log level", code=400).code == 400
     assert not RpcFailed("x").ends_conversation

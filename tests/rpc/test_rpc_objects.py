@@ -91,6 +91,9 @@ def test_only_the_first(first: bytes) -> None:
     for byte in first[:-1]:
         assert splitter.receive_first(bytes((byte,))) is None
     assert splitter.receive_first(first[-1:] + rest) == (first, rest)
+    assert splitter.receive_first(first[:100]) in (None, (SMALL, b""))
+    if first is LONG:
+        assert splitter.receive_first(first[100:] + rest) == (first, rest)
     assert splitter.receive_first(SMALL) == (SMALL, b"")
 
 

@@ -54,6 +54,13 @@ def test_what_comes_with_the_request_is_ignored() -> None:
     assert len(ServerHandshake().receive(HEADER + REQUEST + b"\xc1")) == 2
 
 
+def test_garbage_behind_a_header_does_not_take_it_away() -> None:
+    callee = ServerHandshake()
+    assert callee.receive(HEADER + b"\xc1") == [MethodAsked("Agent.Monitor")]
+    with pytest.raises(MalformedMessage):
+        callee.receive(b"")
+
+
 def test_a_long_wrapper_may_come_with_the_answer() -> None:
     wrapper = encode_wrapper(StreamPayload(bytes(2 * HANDSHAKE_BYTES_MAX)))
     assert ClientHandshake().receive(YES + wrapper) == HandshakeAnswered("", wrapper)

@@ -310,6 +310,13 @@ def test_no_credit_is_given_back_once_the_peer_has_finished() -> None:
     assert pair.b.take_output() == b""
 
 
+def test_credit_for_a_finished_direction_concerns_nobody() -> None:
+    pair = Pair()
+    stream = pair.opened()
+    pair.a.finish(stream)
+    assert pair.a.receive(frame(WINDOW_UPDATE, 0, stream, 5), 0.0) == []
+
+
 def test_more_cannot_be_consumed_than_came() -> None:
     pair = Pair()
     stream = pair.opened()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from swimnomad.errors import UsageError
@@ -53,22 +54,33 @@ class _Node:
     def boot(self, line: dict[str, Any], where: str) -> None:
         if line.get("recipe") is None:
             raise UsageError(f"{where}: this node's core is of no kind that can be made again")
-        self.core = make_core(read_struct(Recipe, line["recipe"]))
+        with _told_of_line(where):
+            self.core = make_core(read_struct(Recipe, line["recipe"]))
         self.boots += 1
 
     def feed(self, line: dict[str, Any], rosters: dict[int, Roster], where: str) -> None:
         if self.core is None:
             raise UsageError(f"{where}: an input of a node that does not run")
-        kind = INPUTS.get(line["input"])
+        kind = INPUTS.get(str(line["input"]))
         if kind is None:
             raise UsageError(f"{where}: {line['input']!r} is no input of a core")
-        incoming = (
-            Converge(rosters[line["roster"]])
-            if kind is Converge
-            else read_struct(kind, {key.removesuffix("_"): value for key, value in line.items()})
-        )
-        now = float(line["time"])
-        effects = self.core.handle(incoming, float(line.get("clock", now)))
+        with _told_of_line(where):
+            incoming = (
+                Converge(rosters[line["roster"]])
+                if kind is Converge
+                else read_struct(
+                    kind, {key.removesuffix("_"): value for key, value in line.items()}
+                )
+            )
+            now = float(line["time"])
+            clock = float(line.get("clock", now))
+        try:
+            effects = self.core.handle(incoming, clock)
+        except UsageError as error:
+            raise UsageError(f"{where}: the core refuses this input: {error}") from None
+        except Exception as error:
+            error.add_note(f"{where} of the journal: node {self.name} given {incoming!r}"[:2000])
+            raise
         self.inputs += 1
         self.pending.extend(line_of_effect(now, self.name, effect) for effect in effects)
 
@@ -111,7 +123,8 @@ def _differences(lines: Iterable[str], one: _Node) -> Iterator[Difference | None
             _check_header(text)
         elif text.startswith('{"roster"'):
             line = _parse(text, where)
-            rosters[line["roster"]] = Roster(read(line["nodes"], tuple[KnownNode, ...]))
+            with _told_of_line(where):
+                rosters[line["roster"]] = Roster(read(line["nodes"], tuple[KnownNode, ...]))
         elif mark in text[:300]:
             line = _parse(text, where)
             if line.get("node") != one.name:
@@ -122,13 +135,27 @@ def _differences(lines: Iterable[str], one: _Node) -> Iterator[Difference | None
             yield one.leftover(number)
             if "input" in line:
                 one.feed(line, rosters, where)
-            elif line["fault"] == "boot":
+            elif line.get("fault") == "boot":
                 one.boot(line, where)
-            elif line["fault"] in ("kill", "stop"):
+            elif line.get("fault") in ("kill", "stop"):
                 one.core = None
+            elif "fault" not in line:
+                raise UsageError(f"{where}: neither an input nor an effect nor a fault")
     if not number:
         raise UsageError("an empty file is no journal")
     yield one.leftover(number + 1)
+
+
+@contextmanager
+def _told_of_line(where: str) -> Iterator[None]:
+    """Turn whatever comes of a line with wrong or missing values into a refusal of that line."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        found = f"{type(error).__name__}: {error}"[:200]
+        raise UsageError(f"{where}: not a line of a journal: {found}") from None
 
 
 def _check_header(text: str) -> None:
@@ -141,7 +168,7 @@ def _check_header(text: str) -> None:
 def _parse(text: str, where: str) -> dict[str, Any]:
     try:
         line = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{where}: not a line of a journal: {error}") from None
     if not isinstance(line, dict):
         raise UsageError(f"{where}: not a line of a journal")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from swimnomad.errors import UsageError
 from swimnomad.journal.replay import replay
@@ -110,6 +113,46 @@ def test_what_cannot_be_made_or_read_again_says_why(tmp_path: Path, eventful: li
             replay(broken, "node-2")
     with pytest.raises(UsageError, match="an input of a node that does not run"):
         replay([eventful[0], eventful[at]], "node-2")
+
+
+Json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+
+
+@given(data=st.data())
+@settings(max_examples=150)
+def test_a_damaged_line_differs_or_is_refused_and_never_raises_otherwise(
+    eventful: list[str], data: st.DataObject
+) -> None:
+    of_node = [at for at, line in enumerate(eventful) if '"node":"node-2"' in line[:100]]
+    at = data.draw(st.sampled_from(of_node[:60]))
+    line = json.loads(eventful[at])
+    key = data.draw(st.sampled_from(sorted(line)))
+    if data.draw(st.booleans()):
+        line[key] = data.draw(Json)
+    else:
+        del line[key]
+    damaged = json.dumps(line, separators=(",", ":")) + "\n"
+    complaint = f"line {at + 1}: "
+    try:
+        replay([*eventful[:at], damaged, *eventful[at + 1 : at + 30]], "node-2")
+    except UsageError as error:
+        complaint = str(error)
+    # A boot that is none any more shows at the first input after it, or not at all.
+    assert re.match(r"line \d+: |no node 'node-2' boots", complaint)
+
+
+def test_a_core_that_refuses_an_input_is_told_with_the_line(eventful: list[str]) -> None:
+    at = next(at for at, line in enumerate(eventful) if '"node-2","input":"Start"' in line)
+    effects = next(
+        place for place in range(at + 1, len(eventful)) if '"effect"' not in eventful[place]
+    )
+    twice = [*eventful[:effects], eventful[at]]
+    with pytest.raises(UsageError, match=f"line {effects + 1}: the core refuses this input"):
+        replay(twice, "node-2")
 
 
 def test_values_are_read_by_their_annotations() -> None:

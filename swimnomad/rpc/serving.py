@@ -88,6 +88,8 @@ class Server:
                 for call in received:
                     if not await self._serve_call(calls, call, line, peer):
                         return
+                if calls.is_broken:
+                    calls.receive(b"")  # raises
         except MalformedMessage as error:
             self.log("error", "RPC error", error=error, connection=peer.address)
         finally:
@@ -176,6 +178,9 @@ class Server:
                     case _:
                         self._log_own_mistake(method)
                         await writer.fail(500, INTERNAL_ERROR)
+        if writer.has_stalled:
+            # The method may have made an ordinary end of it, and the caller must not see one.
+            raise _Stalled("the peer takes nothing")
 
     # --- sessions ---------------------------------------------------------------------------------
 
@@ -191,9 +196,11 @@ class Server:
                     stream = await session.accept()
                     first = CALLS if kind == MULTIPLEX else await self._first_byte(stream, name)
                     if first not in (CALLS, STREAMING):
+                        if session.ended.is_set():
+                            continue  # `accept` will tell why
                         # One stream that is wrong ends them all; that is what Nomad does.
                         session.end("unrecognized stream")
-                        break
+                        return
                     nursery.start_soon(self.serve_stream, stream, first, peer)
             except SessionClosed as closed:
                 if closed.text != "EOF":
@@ -275,15 +282,23 @@ class _Writer:
         self._server = server
         self._line = line
         self._has_failed = False
+        self.has_stalled = False
 
     async def send(self, payload: bytes | None) -> None:
         assert not self._has_failed, "an error is the last thing"
-        await self._server._send(self._line, encode_wrapper(StreamPayload(payload)))
+        await self._send(StreamPayload(payload))
 
     async def fail(self, code: int | None, message: str) -> None:
         assert not self._has_failed, "an error is the last thing"
         self._has_failed = True
-        await self._server._send(self._line, encode_wrapper(StreamFailure(code, message)))
+        await self._send(StreamFailure(code, message))
+
+    async def _send(self, wrapper: StreamPayload | StreamFailure) -> None:
+        try:
+            await self._server._send(self._line, encode_wrapper(wrapper))
+        except _Stalled:
+            self.has_stalled = True
+            raise
 
 
 def _without_groups(error: Exception) -> Exception:

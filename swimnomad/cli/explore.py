@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from swimnomad.cli.failures import OPERATION_FAILED
+from swimnomad.cli.failures import OPERATION_FAILED, writing
 from swimnomad.cli.options import option
 
 if TYPE_CHECKING:
@@ -111,9 +111,10 @@ def command(
         return OPERATION_FAILED if report.was_interrupted else 0
     for place, found in enumerate(report.found, 1):
         file = out if place == 1 else out.with_stem(f"{out.stem}-{place}")
-        _write(file, found, _command_of(path, runs, seed, compat))
         for line in _lines(file, found):
             click.echo(line)
+        with writing(file):
+            _write(file, found, _command_of(path, runs, seed, compat))
     return OPERATION_FAILED
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import click
 
@@ -18,6 +20,24 @@ class QuestionFailed(SwimnomadError):
 
 class CheckFailed(SwimnomadError):
     """The command did its work, and what it was to make sure of is not so."""
+
+
+class NotWritten(SwimnomadError):
+    """The command did its work, and what came out could not be written where it was wanted."""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say which file could not be written, and why.
+
+    Raises:
+        NotWritten: In place of an `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise NotWritten(f"{path} cannot be written: {why}") from None
 
 
 def exit_status(error: Exception) -> int | None:

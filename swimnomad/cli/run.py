@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from swimnomad.cli.failures import OPERATION_FAILED
+from swimnomad.cli.failures import OPERATION_FAILED, writing
 from swimnomad.cli.options import option
 
 if TYPE_CHECKING:
@@ -154,11 +154,11 @@ class Runs:
         ((path, scenario),) = self._scenarios.items()
         folder = self._folder(self._report)
         result = self._run(path, scenario, seed, self._journal_in(folder))
+        if not self._is_quiet:
+            print_report(result, console())
         if folder is not None:
             _write_report(folder, result)
         self._write_json(result.to_json())
-        if not self._is_quiet:
-            print_report(result, console())
         return 0 if result.passed else OPERATION_FAILED
 
     def run_many(self, seeds: range, processes: int | None) -> int:
@@ -258,7 +258,8 @@ class Runs:
         if self._is_quiet:
             click.echo(data)
         elif self._json_path is not None:
-            self._json_path.write_bytes(data + b"\n")
+            with writing(self._json_path):
+                self._json_path.write_bytes(data + b"\n")
 
     def _repeat(self, path: Path, seed: int) -> str:
         """The one command that repeats a run."""
@@ -272,6 +273,7 @@ def _write_report(folder: Path, result: Result) -> None:
     from swimnomad.cli.output import PIPE_WIDTH
     from swimnomad.scenario.report import print_report
 
-    (folder / "result.json").write_bytes(result.to_json() + b"\n")
-    with (folder / "report.txt").open("w", encoding="utf-8") as file:
-        print_report(result, Console(file=file, width=PIPE_WIDTH))
+    with writing(folder):
+        (folder / "result.json").write_bytes(result.to_json() + b"\n")
+        with (folder / "report.txt").open("w", encoding="utf-8") as file:
+            print_report(result, Console(file=file, width=PIPE_WIDTH))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from swimnomad.errors import OperationError
 from swimnomad.scenario.backend import run_to_end
 from swimnomad.scenario.bounds import convergence_bound
 from swimnomad.scenario.facts import Facts
@@ -60,23 +61,30 @@ def run_scenario(
             raises ends the run.
 
     Raises:
-        OperationError: If the cluster could not be started.
+        OperationError: If the cluster could not be started or the journal not be written.
     """
     start = perf_counter()
     facts = Facts(_excuse_grace(scenario))
     if on == "sim":
         from swimnomad.scenario.sim_backend import SimBackend
 
-        backend = SimBackend(
-            facts,
-            seed,
-            journal_path,
-            observe=observe,
-            has_journal=has_journal,
-            # They cost a fifth of a run's time, so only where somebody wants to know.
-            has_invariants=any(one.word == "invariants" for one in scenario.expect),
-        )
-        result = run_to_end(Runner(scenario, backend, facts, seed).run())
+        try:
+            backend = SimBackend(
+                facts,
+                seed,
+                journal_path,
+                observe=observe,
+                has_journal=has_journal,
+                # They cost a fifth of a run's time, so only where somebody wants to know.
+                has_invariants=any(one.word == "invariants" for one in scenario.expect),
+            )
+            result = run_to_end(Runner(scenario, backend, facts, seed).run())
+        except OSError as error:  # A simulation touches no other file.
+            if journal_path is None:
+                raise
+            why = (error.strerror or str(error)).lower()
+            text = f"the journal {journal_path} cannot be written: {why}"
+            raise OperationError(text, may_have_happened=False) from None
     else:
         from swimnomad.scenario.live_backend import run_live
 

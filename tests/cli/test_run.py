@@ -314,6 +314,26 @@ def test_bad_usage_is_one_sentence(
     swimnomad("run", scenario(tmp_path, HOLDS), *words).assert_usage_error(*named)
 
 
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--json", "/dev/full"], "swimnomad: /dev/full cannot be written: no space left"),
+        (["--seeds", "1..2", "--json", "/dev/full"], "swimnomad: /dev/full cannot be written"),
+        (["--journal", "/dev/full"], "swimnomad: the journal /dev/full cannot be written: no sp"),
+    ],
+)
+def test_a_full_disk_is_told_in_one_sentence_and_what_came_out_is_shown(
+    swimnomad: CommandLine, tmp_path: Path, options: list[str], complaint: str
+) -> None:
+    path = tmp_path / "holds.yaml"
+    path.write_text(HOLDS)
+    found = swimnomad("run", str(path), *options)
+    assert found.status == 1
+    assert found.err.startswith(complaint)
+    assert found.err.count("\n") == 1
+    assert ("passed" in found.out) is ("--json" in options)
+
+
 def test_a_missing_scenario_is_named(swimnomad: CommandLine) -> None:
     swimnomad("run").assert_usage_error("SCENARIO is missing")
     swimnomad("run", "/no/such.yaml").assert_usage_error("/no/such.yaml", "No such file")

@@ -24,6 +24,7 @@ from swimnomad.errors import UsageError
 from swimnomad.names import Address
 from swimnomad.rpc.limits import RpcLimits
 from swimnomad.rpc.plain import PlainLine, close_gently
+from swimnomad.rpc.secure import secure
 from swimnomad.rpc.service import Level, Peer, RpcLog, RpcService, no_log
 from swimnomad.rpc.serving import CALLS, MULTIPLEX, MULTIPLEX_V2, RAFT, STREAMING, TLS, Server
 from swimnomad.tls.contexts import TlsServer
@@ -281,13 +282,10 @@ class _Visit:
     async def _upgrade(self, tls: TlsServer, limit: float) -> bool:
         """Put TLS on the connection; whether that worked."""
         assert tls.context is not None
-        secured = trio.SSLStream(
-            self.connection, tls.context, server_side=True, https_compatible=True
-        )
         reason = "i/o timeout"
         with trio.move_on_after(limit):
             try:
-                await secured.do_handshake()
+                secured = await secure(self.connection, tls.context, is_server=True)
                 tls.check_peer(secured)
                 self._certificate_names = tuple(names_of(secured.getpeercert()))
                 self.connection = secured

@@ -584,6 +584,9 @@ class MuxSession:
                 try:
                     await self._connection.send_all(view[begin : begin + WRITE_BYTES])
                 except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                    # What the peer said last, a TLS alert for instance, tells more.
+                    with trio.move_on_after(END_LINGER):
+                        await self.ended.wait()
                     self._break(error)
                     return False
             if writing.cancelled_caught:

@@ -30,6 +30,7 @@ from swimnomad.rpc.failures import (
 )
 from swimnomad.rpc.limits import RpcLimits
 from swimnomad.rpc.mux import MuxSession
+from swimnomad.rpc.secure import secure
 from swimnomad.rpc.service import Peer, RpcLog, RpcService, no_log
 from swimnomad.rpc.serving import MULTIPLEX_V2, TLS, Server
 from swimnomad.rpc.yamux import Role
@@ -293,13 +294,18 @@ class Pool:
             with trio.fail_after(self._limits.dial_timeout):
                 if self._tls is not None:
                     connection = await _secure(connection, self._tls, to, region)
-                await connection.send_all(bytes((MULTIPLEX_V2,)))
+                try:
+                    await connection.send_all(bytes((MULTIPLEX_V2,)))
+                except trio.BrokenResourceError:
+                    # With TLS 1.3 a refusal comes when we believe to be through.
+                    await connection.receive_some(1)
+                    raise
         except BaseException as error:
             await trio.aclose_forcefully(connection)
             if isinstance(error, trio.TooSlowError):
                 raise _DialFailed(f"tls handshake with {to}: i/o timeout") from None
             if isinstance(error, trio.BrokenResourceError):
-                raise _DialFailed(f"write tcp {to}: {describe_failure(error)}") from None
+                raise _DialFailed(f"connection to {to}: {describe_failure(error)}") from None
             raise
         return connection
 
@@ -328,12 +334,10 @@ async def _secure(
             return connection
         context, name = dialling
         await connection.send_all(bytes((TLS,)))
-        secured = trio.SSLStream(connection, context, server_hostname=name, https_compatible=True)
-        await secured.do_handshake()
+        return await secure(connection, context, server_hostname=name)
     except (trio.BrokenResourceError, CertificateRefused) as error:
         why = describe_failure(error, name=name or "")
         raise _DialFailed(f"tls handshake with {to}: {why}") from None
-    return secured
 
 
 async def _bind_source(sock: trio.socket.SocketType, host: str) -> None:

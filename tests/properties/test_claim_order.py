@@ -105,7 +105,7 @@ def heard(claims: list[Claim]) -> tuple[Rig, Callable[[], Table]]:
 
 
 @given(data=st.data(), claims=histories())
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_claims_in_any_order_converge_to_the_same_table(
     data: st.DataObject, claims: list[Claim]
 ) -> None:
@@ -121,7 +121,7 @@ def test_claims_in_any_order_converge_to_the_same_table(
 
 
 @given(data=st.data(), claims=histories())
-@settings(max_examples=100)
+@settings(max_examples=50)
 def test_a_last_word_makes_tables_equal_in_every_field(
     data: st.DataObject, claims: list[Claim]
 ) -> None:
@@ -144,7 +144,7 @@ def test_a_last_word_makes_tables_equal_in_every_field(
     kinds=st.dictionaries(st.integers(1, 20), st.booleans(), min_size=1, max_size=6),
     is_known=st.booleans(),
 )
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_intents_in_any_order_end_in_the_same_status(
     data: st.DataObject, kinds: dict[int, bool], is_known: bool
 ) -> None:

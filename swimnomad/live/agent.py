@@ -1,15 +1,13 @@
-"""One agent as one nursery: gossip endpoint, HTTP API, joining; for programs and for tests.
+"""One agent as one nursery: gossip, RPC and HTTP ends, joining; for programs and for tests.
 
-An agent that is a client only has no core and does not gossip. Nothing serves the RPC port yet:
-its number is part of a server's tags all the same, so with port 0 one is reserved.
+An agent that is a client only has no core, does not gossip and does not listen for RPC.
 """
 
 from __future__ import annotations
 
 import os
 import random
-import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 
@@ -27,16 +25,18 @@ from swimnomad.live.identity import load_keyring, node_id
 from swimnomad.live.journaling import ENCRYPTED_JOURNAL, LiveJournal, fresh_seed
 from swimnomad.live.log import AgentLog, Level, level_of
 from swimnomad.live.nurseries import plain_nursery
-from swimnomad.live.oserrors import error_text
-from swimnomad.live.retry_join import retry_join
+from swimnomad.live.retry_join import Join, retry_join
+from swimnomad.live.rpc_ends import RpcEnds
 from swimnomad.live.services import LiveServices
 from swimnomad.live.shim import FaultShim
 from swimnomad.live.stopping import StopSwitch
 from swimnomad.names import Address
 from swimnomad.nomad.agent import Agent
-from swimnomad.nomad.config import AgentConfig
+from swimnomad.nomad.config import AgentConfig, ServerJoin, TlsConfig
 from swimnomad.nomad.core import NomadCore
+from swimnomad.nomad.joining import JoinReport
 from swimnomad.swim.inputs import Start
+from swimnomad.tls.contexts import AgentTls
 
 HTTP_END_MAX = 5.0
 """Seconds that the HTTP listener may take to end; it ends connections by itself before that."""
@@ -67,9 +67,13 @@ class LiveAgent:
         self.stop = StopSwitch()
         self.core: NomadCore | None = None
         self.endpoint: GossipEndpoint | None = None
+        self._tls = AgentTls(config)
+        self._rpc = RpcEnds(config, self._tls, log)
+        resources.callback(self._rpc.close)
+        config = msgspec.structs.replace(config, tls=self._shown_tls(config))
         shim: FaultShim | None = None
         if config.server.enabled:
-            config = _reserve_rpc_port(config, resources)
+            config = _with_port(config, rpc=self._rpc.port)
             sockets = bind_pair(config.bind("serf"))
             resources.callback(sockets.close)
             config = _with_port(config, serf=sockets.address.port)
@@ -98,7 +102,9 @@ class LiveAgent:
             self.endpoint.hub.listen(event_log.note)
         self.config = config
         self.http = config.bind("http")
-        self.services = LiveServices(self.endpoint, shim, self.stop)
+        self.services = LiveServices(
+            self.endpoint, shim, self.stop, log=log, remote=self._rpc.remote
+        )
         self.facade = Agent(config, self.core, self.services)
         self._http_stop = trio.Event()
         self._http_done = trio.Event()
@@ -106,20 +112,24 @@ class LiveAgent:
     @property
     def http_url(self) -> str:
         """Root of the HTTP API."""
-        return f"http://{self.http}"
+        return f"{'https' if self.config.tls.http else 'http'}://{self.http}"
 
     async def start(self, nursery: trio.Nursery) -> None:
-        """Start gossip, HTTP and joining; returns once the API answers and the start-join is done.
+        """Start all ends and joining; returns once the API answers and the start-join is done.
 
         Raises:
             UsageError: If the HTTP address cannot be had.
             OperationError: If none of the addresses to join at the start answered.
         """
+        await self._rpc.start(nursery, self.facade)
         if self.endpoint is not None:
             await nursery.start(self.endpoint.serve)
         self.http = await nursery.start(self._serve_http)
-        self.config = self.facade.config = _with_port(self.config, http=self.http.port)
+        self._adopt(_with_port(self.config, http=self.http.port))
         if self.endpoint is None:
+            joining = self.config.client.server_join or ServerJoin()
+            if joining.retry_join:
+                nursery.start_soon(self._retry_join, joining, self._find_servers)
             return
         joining = self.config.server.joining
         if joining.start_join:
@@ -129,7 +139,20 @@ class LiveAgent:
                 raise OperationError(report.error, may_have_happened=False)
             self.log.write(Level.INFO, "agent", "join completed. Synced nodes", count=report.joined)
         if joining.retry_join:
-            nursery.start_soon(self._retry_join)
+            nursery.start_soon(self._retry_join, joining, self.facade.join)
+
+    def reload(self, config: AgentConfig) -> None:
+        """Take over of a configuration read again what can change while the agent runs.
+
+        That is the log level and TLS, whose files are read again too; what is connected stays as
+        it is.
+
+        Raises:
+            ConfigError: The files of TLS cannot be used. TLS stays as it was.
+        """
+        self.log.level = level_of(config.log_level)
+        if self._tls.reload(config):
+            self._adopt(msgspec.structs.replace(self.config, tls=self._shown_tls(config)))
 
     async def shut_down(self) -> None:
         """Stop the HTTP API; requests under way get a moment."""
@@ -146,14 +169,31 @@ class LiveAgent:
                 self.config.bind("http"),
                 shutdown_trigger=self._http_stop.wait,
                 connections_max=self.config.limits.http_max_conns_per_client,
+                tls=self._tls.http,
+                handshake_timeout=self.config.limits.https_handshake_timeout,
                 task_status=task_status,
             )
         finally:
             self._http_done.set()
 
-    async def _retry_join(self) -> None:
-        if not await retry_join(self.facade, self.config.server.joining, self.log.write):
+    async def _retry_join(self, joining: ServerJoin, join: Join) -> None:
+        if not await retry_join(join, joining, self.log.write):
             self.stop.request(leave=False, status=1)
+
+    async def _find_servers(self, addresses: Sequence[str]) -> JoinReport:
+        """How a client joins: it keeps those servers that answer."""
+        try:
+            await self.facade.set_servers(addresses)
+        except OperationError as error:
+            return JoinReport(0, str(error))
+        return JoinReport(len(await self.facade.servers()), "")
+
+    def _adopt(self, config: AgentConfig) -> None:
+        self.config = config
+        self.facade.adopt(config)
+
+    def _shown_tls(self, config: AgentConfig) -> TlsConfig:
+        return msgspec.structs.replace(config.tls, checksum=self._tls.checksum)
 
 
 @asynccontextmanager
@@ -178,22 +218,6 @@ async def open_agent(config: AgentConfig, log: AgentLog | None = None) -> AsyncI
                 with trio.CancelScope(shield=True):
                     await agent.shut_down()
                 nursery.cancel_scope.cancel()
-
-
-def _reserve_rpc_port(config: AgentConfig, resources: ExitStack) -> AgentConfig:
-    """Replace RPC port 0 by one that nobody else is given while the agent runs."""
-    wanted = config.bind("rpc")
-    if wanted.port:
-        return config
-    sock = resources.enter_context(
-        socket.socket(socket.AF_INET6 if ":" in wanted.host else socket.AF_INET)
-    )
-    try:
-        sock.bind(tuple(wanted))
-    except OSError as error:
-        text = f"cannot reserve an RPC port on {wanted.host}: bind: {error_text(error)}"
-        raise UsageError(text) from None
-    return _with_port(config, rpc=sock.getsockname()[1])
 
 
 def _with_port(config: AgentConfig, **ports: int) -> AgentConfig:

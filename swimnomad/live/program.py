@@ -37,7 +37,8 @@ def run_agent(config: AgentConfig, reload: Callable[[], AgentConfig] | None = No
 
     Args:
         config: Checked and merged.
-        reload: Reads the configuration again on SIGHUP; of the result the log level counts.
+        reload: Reads the configuration again on SIGHUP; what counts of the result
+                `LiveAgent.reload` says.
 
     Returns:
         Exit status: 0 after a graceful leave, 1 after anything else (a signal without a leave, a
@@ -134,11 +135,12 @@ class _Program:
 
     def _reread(self) -> None:
         self._console.say("Reloading configuration...")
-        if self._reload is None:
+        if self._reload is None or self._agent is None:
             return
         try:
-            self._config = config = self._reload()
-            self._log.level = level_of(config.log_level)
+            config = self._reload()
+            self._agent.reload(config)
+            self._config = config
         except SwimnomadError as error:
             self._log.write(Level.ERROR, "agent", "failed to reload the configuration", error=error)
 

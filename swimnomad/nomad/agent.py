@@ -132,9 +132,14 @@ class Agent:
             "stats": describe_stats(self.config, core, self._services.task_count()),
         }
 
+    def adopt(self, config: AgentConfig) -> None:
+        """Go by this configuration from now on, as after a reload."""
+        self.config = config
+        self.__dict__.pop("_described_config", None)
+
     @cached_property
     def _described_config(self) -> Json:
-        # Half a millisecond of work whose outcome cannot change.
+        # Half a millisecond of work; only `adopt` changes its outcome.
         return describe_config(self.config)
 
     async def join(self, addresses: Sequence[str]) -> JoinReport:

@@ -190,6 +190,19 @@ class GossipConfig(Value, frozen=True):
     journal: str = ""
 
 
+class RpcConfig(Value, frozen=True):
+    """The `rpc` block, our own: bounds of the RPC port that Nomad has no names for.
+
+    Connections of all clients together, those of them that have not said what they are yet, live
+    streams that a peer may have on one session, bytes of one request, reply or piece of a stream.
+    """
+
+    connections_max: int = 4096
+    handshakes_max: int = 1024
+    streams_per_session: int = 1024
+    message_bytes_max: int = 16 * 1024 * 1024
+
+
 class AgentConfig(Value, frozen=True):
     """Everything one agent can be told."""
 
@@ -213,6 +226,7 @@ class AgentConfig(Value, frozen=True):
     limits: Limits = Limits()
     tls: TlsConfig = TlsConfig()
     gossip: GossipConfig = GossipConfig()
+    rpc: RpcConfig = RpcConfig()
     http_api_response_headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     foreign: Mapping[str, object] = msgspec.field(default_factory=dict)
     """Accepted keys of parts of Nomad that this version does not have, by dotted path. They are
@@ -308,6 +322,10 @@ class AgentConfig(Value, frozen=True):
             )
         if not 0 < self.gossip.scale < float("inf"):
             raise ConfigError(f"gossip.scale is {self.gossip.scale}; it must be above 0")
+        for name in self.rpc.__struct_fields__:
+            value = getattr(self.rpc, name)
+            if value < 1:
+                raise ConfigError(f"rpc.{name} is {value}; it must be 1 or more")
         for name, value in self.http_api_response_headers.items():
             if not _HEADER_NAME.fullmatch(name) or name.lower() in _HEADERS_TAKEN:
                 raise ConfigError(

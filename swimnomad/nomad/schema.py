@@ -389,6 +389,16 @@ _GOSSIP = Block(
     },
 )
 
+_RPC = Block(
+    "",
+    {
+        "connections_max": _ours(Kind.INT),
+        "handshakes_max": _ours(Kind.INT),
+        "streams_per_session": _ours(Kind.INT),
+        "message_bytes_max": _ours(Kind.INT),
+    },
+)
+
 SCHEMA: Mapping[str, Key | Block] = {
     "region": _ours(Kind.TEXT, "Region"),
     "datacenter": _ours(Kind.TEXT, "Datacenter"),
@@ -408,6 +418,7 @@ SCHEMA: Mapping[str, Key | Block] = {
     "server": _SERVER,
     "client": _CLIENT,
     "gossip": _GOSSIP,
+    "rpc": _RPC,
     "acl": _ACL,
     "tls": _TLS,
     "autopilot": _AUTOPILOT,

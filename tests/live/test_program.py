@@ -188,8 +188,8 @@ async def test_an_address_in_use_ends_the_program_with_status_1_and_its_name() -
         async with program(host=first.http.host) as second:
             assert await second.status() == 1
             assert (
-                f"==> Error starting agent: cannot listen on tcp {first.http.host}:4648: "
-                "bind: address already in use\n"
+                f"==> Error starting agent: cannot listen for RPC on {first.http.host}:4647: "
+                "address already in use\n"
             ) in second.output
 
 

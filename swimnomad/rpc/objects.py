@@ -52,7 +52,8 @@ class ObjectSplitter:
         """Take the next bytes; the objects they complete.
 
         What is malformed behind whole objects does not take them away: it is raised by the next
-        call, and told by `is_broken`. So the outcome does not depend on where bytes were cut.
+        call, and told by `is_broken`. So what is given does not depend on where bytes were cut;
+        only how soon an object is known to be too long does.
 
         Raises:
             MalformedMessage: At what begins no object, or one longer than the limit. The

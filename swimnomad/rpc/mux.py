@@ -405,7 +405,7 @@ class MuxSession:
             SessionClosed: The session has ended.
         """
         await trio.lowlevel.checkpoint()
-        while not self._incoming:
+        while not self._incoming or self._core.is_closed:
             if self._core.is_closed:
                 raise SessionClosed(self._core.reason)
             await self._accepting.park()
@@ -430,6 +430,7 @@ class MuxSession:
         streams, self._streams = self._streams, {}
         for stream in streams.values():
             stream._on_lost(self._core.reason)
+        self._incoming.clear()
         self._closing.clear()
         for lot in (self._accepting, self._opening, self._room):
             lot.unpark_all()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 
 import pytest
@@ -508,3 +508,57 @@ async def test_unacknowledged_streams_make_calls_wait(autojump_clock: MockClock)
             await server.receive_some()
             await server.send_all(pack_header(0, 1, ACK, 1, 0))
             await server.aclose()
+
+
+async def test_a_caller_that_waits_for_a_stream_goes_to_a_fresh_connection() -> None:
+    async with world() as one:
+        server = one.by_hand()
+        async with trio.open_nursery() as nursery:
+            for _ in range(256):
+                nursery.start_soon(one.failure, "Status.Wait")
+            await wait_all_tasks_blocked()
+            calls = [one.call("Status.Ping"), one.call("Status.Ping")]
+            async with trio.open_nursery() as late:
+                for call in calls:
+                    late.start_soon(_await, call)
+                await wait_all_tasks_blocked()
+                one.answers = None
+                await server.send_all(pack_header(0, GO_AWAY, 0, 0, 0))
+            assert len(one.dialled) == 2
+            assert [call[0] for call in one.service.calls] == ["Status.Ping"] * 2
+            await server.aclose()
+
+
+async def _await(call: Coroutine[object, object, bytes]) -> None:
+    assert await call == b"\x80"
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "happened"),
+    [
+        (data(b"\xc1"), "bad answer", False),
+        (fin(), "rpc error: EOF", False),
+        (rst(), "rpc error: stream reset", False),
+        (data(b"\x81\xa5Error\xa0") + rst(), "rpc error: stream reset", True),
+        (data(b"\x81\xa5Error\xa0\xc1"), "bad answer", True),
+    ],
+)
+async def test_a_streaming_call_with_a_bad_answer(answer: bytes, text: str, happened: bool) -> None:
+    async with world() as one:
+        server = one.by_hand()
+        failures: list[RpcFailed] = []
+
+        async def use() -> None:
+            with pytest.raises(RpcFailed) as caught:
+                async with one.pool.stream(TO, "global", "Agent.Monitor", b"\x80") as stream:
+                    await anext(stream)
+            failures.append(caught.value)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(use)
+            await wait_all_tasks_blocked()
+            await server.send_all(ack() + answer)
+        assert text in failures[0].text
+        # With a reset right behind the answer the request may not have been sent.
+        assert failures[0].may_have_happened <= happened
+        await server.aclose()

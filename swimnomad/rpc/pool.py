@@ -9,6 +9,7 @@ Source: rpc.md §12.
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
 import math
 import os
@@ -314,7 +315,7 @@ class Pool:
         sock = trio.socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            if self._source_host is not None:
+            if self._source_host is not None and _reaches(self._source_host, to.host):
                 await _bind_source(sock, self._source_host)
             await sock.connect((to.host, to.port))
         except BaseException:
@@ -338,6 +339,12 @@ async def _secure(
     except (trio.BrokenResourceError, CertificateRefused) as error:
         why = describe_failure(error, name=name or "")
         raise _DialFailed(f"tls handshake with {to}: {why}") from None
+
+
+def _reaches(source: str, host: str) -> bool:
+    """Whether a connection from one address can reach the other: loopback stays on loopback."""
+    one, other = ipaddress.ip_address(source), ipaddress.ip_address(host)
+    return one.version == other.version and one.is_loopback <= other.is_loopback
 
 
 async def _bind_source(sock: trio.socket.SocketType, host: str) -> None:

@@ -13,7 +13,7 @@ from swimnomad.names import Address
 from swimnomad.rpc.caller import was_refused
 from swimnomad.rpc.failures import RpcFailed
 from swimnomad.rpc.limits import RpcLimits
-from swimnomad.rpc.pool import Pool
+from swimnomad.rpc.pool import Pool, _reaches
 from swimnomad.rpc.yamux_frames import ACK, GO_AWAY, SYN, pack_header
 from tests.rpc.rpc_support import (
     LOCAL,
@@ -482,6 +482,19 @@ async def test_calls_fail_when_the_pool_is_closed() -> None:
             nursery.start_soon(call)
             await one.service.until_waiting(1)
             holder.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("source", "host", "reaches"),
+    [
+        ("127.0.0.7", "127.0.0.1", True),
+        ("127.0.0.7", "192.0.2.1", False),
+        ("192.0.2.7", "127.0.0.1", True),
+        ("::1", "127.0.0.1", False),
+    ],
+)
+def test_where_a_source_address_is_of_use(source: str, host: str, reaches: bool) -> None:
+    assert _reaches(source, host) is reaches
 
 
 @pytest.mark.live

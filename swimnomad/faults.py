@@ -34,6 +34,8 @@ NAME_LENGTH_MAX = 128
 """Characters in the name of a fault."""
 TRACE_LENGTH_MAX = 1_000_000
 """Delays in one trace."""
+TRACE_BYTES_MAX = 16 * 1024 * 1024
+"""Length of a trace file, its comments included."""
 LINES_MAX = 65_536
 """Remote hosts that one fault keeps apart; those beyond share one line."""
 MTU_MIN = 68
@@ -119,25 +121,45 @@ class Latency(Value, frozen=True, forbid_unknown_fields=True):
 def read_trace(path: Path, *, shuffled: bool = False) -> Latency:
     """The latency that a trace file holds: seconds, one number a line; `#` begins a comment.
 
+    Delays are kept to the nanosecond.
+
     Raises:
-        UsageError: If it cannot be read; names the file, and the line and what is allowed.
+        UsageError: If it is no file of such lines, or too long; names the file, the line if it is
+            about one, what was found and what is allowed.
     """
     values: list[float] = []
-    try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: {error}") from None
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(_trace_text(path).split("\n"), 1):
         text = line.partition("#")[0].strip()
         if not text:
             continue
         try:
-            values.append(float(text))
+            seconds = float(text)
         except ValueError:
-            raise UsageError(f"{path}:{number}: {text!r} is not a number of seconds") from None
-    latency = Latency("trace", values=tuple(values), shuffled=shuffled)
-    latency.validate(str(path))
-    return latency
+            seconds = math.nan
+        if not 0.0 <= seconds <= DELAY_MAX:
+            allowed = f"a number of seconds, 0 to {DELAY_MAX:g}"
+            raise UsageError(f"{path}:{number}: found {text[:40]!r}; allowed is {allowed}")
+        values.append(round(abs(seconds), 9))  # abs: there is a -0.0
+    if not 0 < len(values) <= TRACE_LENGTH_MAX:
+        allowed = f"1 to {TRACE_LENGTH_MAX}, one a line"
+        raise UsageError(f"{path}: found {len(values)} delays; allowed are {allowed}")
+    return Latency("trace", values=tuple(values), shuffled=shuffled)
+
+
+def _trace_text(path: Path) -> str:
+    try:
+        if path.exists() and not path.is_file():  # a pipe might never end
+            raise UsageError(f"{path}: found something else; allowed is a file of text")
+        with path.open("rb") as file:
+            data = file.read(TRACE_BYTES_MAX + 1)
+        if len(data) > TRACE_BYTES_MAX:
+            raise UsageError(f"{path}: found more bytes than the {TRACE_BYTES_MAX} allowed")
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: found other bytes; allowed is text in UTF-8") from None
+    except (OSError, ValueError) as error:  # ValueError: such a name no file can have
+        found = getattr(error, "strerror", None) or error
+        raise UsageError(f"{path}: {found}; allowed is a file that can be read") from None
 
 
 class Burst(Value, frozen=True, forbid_unknown_fields=True):

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
+import re
 import statistics
 from pathlib import Path
 
@@ -345,21 +347,49 @@ def test_beyond_so_many_hosts_the_rest_share_a_line(monkeypatch: pytest.MonkeyPa
     assert len(table._known["fault-0"]._lines) == 3
 
 
-def test_a_trace_file_is_read_with_comments_and_its_errors_name_the_line(tmp_path: Path) -> None:
+def test_a_trace_file_is_read_with_comments(tmp_path: Path) -> None:
     path = tmp_path / "trace"
-    path.write_text("# seconds\n0.1\n\n0.25 # slow\n")
-    assert read_trace(path) == Latency("trace", values=(0.1, 0.25))
+    path.write_bytes("\ufeff# seconds, ü\r\n0.1\r\n\r\n0.25 # slow\r\n-0\n1e-3".encode())
+    latency = read_trace(path)
+    assert latency == Latency("trace", values=(0.1, 0.25, 0.0, 0.001))
+    assert "-" not in str(latency.values)
     assert read_trace(path, shuffled=True).shuffled
-    for text, problem in (
-        ("0.1\nfast\n", ":2: 'fast' is not a number of seconds"),
-        ("", "values must be 1 to"),
-        ("0.1\n-1\n", r"values\[1\] must be 0 to 3600, not -1"),
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"0.1\nfast\n", ":2: found 'fast'; allowed is a number of seconds, 0 to 3600"),
+        (b"0.1\n# x\n-1\n", ":3: found '-1'; allowed is"),
+        (b"nan\n", ":1: found 'nan'; allowed is"),
+        (b"3601\n", ":1: found '3601'; allowed is"),
+        (b"0.1 0.2\n", ":1: found '0.1 0.2'; allowed is"),
+        (b"# nothing\n", ": found 0 delays; allowed are 1 to 1000000, one a line"),
+        (b"0.1\n\xff\n", ": found other bytes; allowed is text in UTF-8"),
+        (b"#" * (faults.TRACE_BYTES_MAX + 1), ": found more bytes than the 16777216 allowed"),
+    ],
+    ids=["word", "below", "nan", "above", "two", "empty", "binary", "long"],
+)
+def test_the_errors_of_a_trace_file_name_file_line_and_what_is_allowed(
+    tmp_path: Path, data: bytes, problem: str
+) -> None:
+    path = tmp_path / "trace"
+    path.write_bytes(data)
+    with pytest.raises(UsageError, match=re.escape(f"{path}{problem}")):
+        read_trace(path)
+
+
+def test_what_is_no_file_is_no_trace_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name, problem in (
+        ("nowhere", "No such file"),
+        ("pipe", "allowed is a file of text"),
+        (".", "allowed is a file of text"),
+        ("a\0b", "null byte"),
+        ("n" * 5000, "too long"),
     ):
-        path.write_text(text)
         with pytest.raises(UsageError, match=problem):
-            read_trace(path)
-    with pytest.raises(UsageError, match="nowhere"):
-        read_trace(tmp_path / "nowhere")
+            read_trace(tmp_path / name)
 
 
 @pytest.mark.parametrize(

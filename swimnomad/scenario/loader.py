@@ -59,16 +59,18 @@ def load_scenario(path: Path, on: str = "sim") -> Scenario:
         raise ConfigError(f"{path}: {error.strerror or error}") from None
     if len(data) > TEXT_BYTES_MAX:
         raise ConfigError(f"{path}: larger than {TEXT_BYTES_MAX} bytes")
-    return _load(data, str(path), path.stem, on)
+    return _load(data, str(path), path.stem, on, path.parent)
 
 
 def load_text(text: str, on: str = "sim", *, source: str = "scenario") -> Scenario:
     """Read and check a scenario from a text; `source` stands for the file in errors.
 
+    Such a scenario can name no trace files: there is no place from which to look for them.
+
     Raises:
         ConfigError: As `load_scenario` does.
     """
-    return _load(text.encode(errors="surrogatepass"), source, source, on)
+    return _load(text.encode(errors="surrogatepass"), source, source, on, None)
 
 
 def check_scenario(scenario: Scenario, on: str = "sim") -> None:
@@ -95,9 +97,9 @@ def check_backend(on: str) -> None:
         raise ConfigError(f"backend {on} is not available yet; allowed are {available}")
 
 
-def _load(data: bytes, source: str, name: str, on: str) -> Scenario:
+def _load(data: bytes, source: str, name: str, on: str, folder: Path | None) -> Scenario:
     check_backend(on)
-    reader = Reader(source)
+    reader = Reader(source, folder)
     scenario = _Parser(reader).scenario(compose(data, source), name)
     for complaint in complaints(scenario, on):
         reader.fail_at(complaint.key, complaint.text)

@@ -5,6 +5,7 @@ The type annotations of the model drive the reading:
 - a struct is a mapping with the struct's fields; its class may name a `SHORT` field that a bare
   scalar or list stands for, so that `kill: node-3` is `kill: {target: node-3}`;
 - a tuple is a list, or one bare element;
+- a latency may be one of the `LATENCIES` or `TRACES`, see `docs/scenarios.md`;
 - `Duration` and `Share` are floats written as `units.py` says.
 
 What YAML calls a boolean or a date means nothing here: text stays text until a type asks for more.
@@ -16,6 +17,8 @@ import difflib
 import types
 import typing
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
@@ -25,6 +28,7 @@ from swimnomad.errors import ConfigError, UsageError
 from swimnomad.faults import Bandwidth, Latency
 from swimnomad.names import Value
 from swimnomad.scenario.settings import SETTING_KINDS
+from swimnomad.scenario.traces import Traces
 from swimnomad.scenario.units import parse_bytes, parse_duration, parse_share, parse_signed
 
 _Node = yaml.Node
@@ -38,19 +42,24 @@ LATENCIES: dict[str, tuple[str, str]] = {
 
 
 TRACES = ("trace", "shuffled")
-"""Latencies that are lists: in their order, or drawn."""
+"""Latencies that are lists, or files of them: in their order, or drawn."""
 
 
 class Reader:
-    """Reads the nodes of one document; `source` stands in every error.
+    """Reads the nodes of one document.
+
+    Args:
+        source: Stands in every error.
+        folder: From where files that the document names are looked for; None: it can name none.
 
     Attributes:
         lines: Dotted name of each value that was read to its line, for what is found out later.
     """
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, folder: Path | None = None) -> None:
         self.lines: dict[str, int] = {}
         self._source = source
+        self._traces = Traces(folder)
 
     def fail(self, node: _Node, key: str, text: str) -> NoReturn:
         """Raise the error for a node of the document."""
@@ -216,13 +225,24 @@ class Reader:
         return latency
 
     def _trace(self, node: _Node, key: str, kind: str) -> Latency:
-        values = tuple(
-            self.quantity(item, f"{key}[{place}]", parse_duration)
-            for place, item in enumerate(self.items(node, key))
-        )
-        latency = Latency("trace", values=values, shuffled=kind == "shuffled")
+        """`[1ms, 4ms]`, or the name of a file of delays."""
+        shuffled = kind == "shuffled"
+        if isinstance(node, yaml.SequenceNode) and node.value:
+            delays = tuple(
+                self.quantity(item, f"{key}[{place}]", parse_duration)
+                for place, item in enumerate(node.value)
+            )
+            latency = Latency("trace", values=delays, shuffled=shuffled)
+        elif isinstance(node, yaml.ScalarNode) and not is_empty(node):
+            read = partial(self._traces.from_file, shuffled=shuffled)
+            latency = self.quantity(node, key, read)
+        else:
+            found = "nothing" if is_empty(node) or not node.value else show(node)
+            allowed = "a list of durations, or the name of a file of them"
+            self.fail(node, key, f"found {found}; allowed is {allowed}")
         try:
             latency.validate(key)
+            self._traces.add(latency)
         except UsageError as error:
             self.fail(node, key, str(error))
         return latency

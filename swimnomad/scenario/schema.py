@@ -187,7 +187,9 @@ def _latency() -> Json:
         }
         forms[name] = listed if len(wanted) > 1 else {"anyOf": [wanted[0], listed]}
     for name in TRACES:
-        forms[name] = {"type": "array", "items": _ref("duration"), "minItems": 1}
+        listed = {"type": "array", "items": _ref("duration"), "minItems": 1}
+        file = {"description": "a file, as seen from this one", "type": "string"}
+        forms[name] = {"anyOf": [listed, file]}
     distribution = {**_mapping(forms), "minProperties": 1, "maxProperties": 1}
     return {"anyOf": [_ref("duration"), distribution]}
 

@@ -2,6 +2,8 @@
 
 The text is meant for people: what is as usual is left out, one element stands without a list, and
 arguments take their short form where they have one. For what the forms are, see `reading.py`.
+
+What was read from a trace file is written as the list of its delays: the text needs no other file.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ def to_yaml(scenario: Scenario, comment: str = "") -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """What fits on a line stands on one; no aliases."""
+    """What fits on a line stands on one, lists of values on as few as they need; no aliases."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True
@@ -68,7 +70,8 @@ class _Dumper(yaml.SafeDumper):
         return super().represent_mapping(tag, mapping, flow_style=_is_line(mapping))
 
     def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> Any:  # noqa: ANN401 - as the base has it
-        return super().represent_sequence(tag, sequence, flow_style=_is_line(sequence))
+        # A long list of plain values, as a trace is one, is wrapped: not each on a line of its own.
+        return super().represent_sequence(tag, sequence, flow_style=not _has_rows(sequence))
 
 
 def _is_line(value: Any) -> bool:  # noqa: ANN401 - what a document is made of

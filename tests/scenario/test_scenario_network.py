@@ -131,7 +131,7 @@ expect:
         ("[{between: [eu, us], loss: 9%, burst: 0.5}]", 3, "allowed is 1 or more in a row"),
         ("[{between: [eu, us], bandwidth: 10}]", 3, "found '10'; allowed is a number of bytes"),
         ("[{between: [eu, us], bandwidth: {queue: 1kB}}]", 3, "rate is missing"),
-        ("[{between: [eu, us], latency: {trace: []}}]", 3, "must be 1 to"),
+        ("[{between: [eu, us], latency: {trace: []}}]", 3, "found nothing; allowed is a list"),
         ("[{between: [eu, us], corrupt: 1%, transport: tcp}]", 3, "are for datagrams"),
     ],
 )

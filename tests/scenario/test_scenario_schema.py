@@ -129,6 +129,7 @@ EXPECT = "expect: [{converged: }]\n"
         "steps: [{skew: {target: a, jump: -5s}, after: converged}]\n" + EXPECT,
         "steps: [{repeat: {times: 2, steps: [{pause: a}]}}]\n" + EXPECT,
         "steps: [{latency: {delay: {shuffled: [1ms, 2ms]}}}]\n" + EXPECT,
+        "network: {latency: {trace: traces/line.txt}}\n" + EXPECT,
         "expect: [{detected: , within: bound, of: x}, {agree: , at: end}]\n",
     ],
 )
@@ -152,6 +153,7 @@ def test_what_the_format_allows_is_valid(text: str, validator: Validator) -> Non
         "steps: [{query: x}]\n" + EXPECT,
         "steps: [{latency: {delay: {uniform: [1ms]}}}]\n" + EXPECT,
         "network: {loss: 5}\n" + EXPECT,
+        "network: {latency: {trace: {file: line.txt}}}\n" + EXPECT,
         "expect: [{status: {of: a, as: dead}}]\n",
         "expect: [{converged: , within: soon}]\n",
     ],

@@ -15,24 +15,26 @@ PACKAGE = ROOT / "swimnomad"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 SHARED = {"names", "errors", "faults"}
-CORE = {"wire", "swim", "serf"}
+CORE = {"wire", "swim", "serf", "raft"}
 MAY_IMPORT = {
     "wire": set(),
     "swim": {"wire"},
     "serf": {"wire", "swim"},
-    "nomad": {"wire", "swim", "serf"},
+    "raft": set(),
+    "nomad": {"wire", "swim", "serf", "raft"},
     "journal": {"wire", "swim", "serf", "nomad"},
-    "sim": {"wire", "swim", "serf", "nomad", "journal"},
+    "sim": {"wire", "swim", "serf", "raft", "nomad", "journal"},
     "tls": {"nomad"},
-    "rpc": {"wire", "serf", "nomad", "tls"},
+    "rpc": {"wire", "serf", "raft", "nomad", "tls"},
     "http": {"swim", "serf", "nomad", "tls"},
-    "live": {"wire", "swim", "serf", "nomad", "journal", "tls", "rpc", "http"},
-    "scenario": {"wire", "swim", "serf", "nomad", "journal", "sim", "live"},
-    "explore": {"wire", "swim", "serf", "nomad", "journal", "sim", "scenario"},
+    "live": {"wire", "swim", "serf", "raft", "nomad", "journal", "tls", "rpc", "http"},
+    "scenario": {"wire", "swim", "serf", "raft", "nomad", "journal", "sim", "live"},
+    "explore": {"wire", "swim", "serf", "raft", "nomad", "journal", "sim", "scenario"},
     "cli": {
         "wire",
         "swim",
         "serf",
+        "raft",
         "nomad",
         "journal",
         "sim",
@@ -44,7 +46,7 @@ MAY_IMPORT = {
         "explore",
         "testing",
     },
-    "testing": {"wire", "swim", "serf", "nomad", "sim", "live", "http", "scenario"},
+    "testing": {"wire", "swim", "serf", "raft", "nomad", "sim", "live", "http", "scenario"},
 }
 WORLD_MODULES = {"trio", "time", "socket", "asyncio", "threading", "select", "selectors"}
 MAY_IMPORT_TRIO = {"live", "rpc", "http", "cli", "testing", "scenario"}

@@ -1,0 +1,1 @@
+"""Consensus among the servers of a region without I/O: Raft."""

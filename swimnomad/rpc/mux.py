@@ -25,12 +25,12 @@ from __future__ import annotations
 
 import operator
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Final
 
 import trio
 
+from swimnomad.rpc.departure import Departure
 from swimnomad.rpc.failures import SessionClosed, StreamsExhausted
 from swimnomad.rpc.limits import RpcLimits
 from swimnomad.rpc.waiter import Waiter
@@ -79,13 +79,12 @@ class MuxStream(trio.abc.HalfCloseableStream):
     __slots__ = (
         "_chunks",
         "_closed",
+        "_departure",
         "_ended",
         "_finished",
-        "_grace",
         "_is_sending",
         "_lost",
         "_receiving",
-        "_scope",
         "_sending",
         "number",
         "sent_bytes",
@@ -104,8 +103,7 @@ class MuxStream(trio.abc.HalfCloseableStream):
         self._finished = False  # we send no more
         self._closed = False  # our user has closed it
         self._lost = ""  # why it is gone, if it broke
-        self._scope: trio.CancelScope | None = None
-        self._grace = 0.0
+        self._departure = Departure()
 
     @property
     def is_usable(self) -> bool:
@@ -246,28 +244,15 @@ class MuxStream(trio.abc.HalfCloseableStream):
         self._chunks.clear()
         self._wake()
 
-    @contextmanager
-    def until_peer_leaves(self, grace: float) -> Iterator[trio.CancelScope]:
+    def until_peer_leaves(self, grace: float) -> AbstractContextManager[trio.CancelScope]:
         """Cancel the body once nobody can want its outcome.
 
         At once if the stream breaks; `grace` seconds after the peer has ended its side.
         """
-        assert self._scope is None, "one body at a time"
-        with trio.CancelScope() as scope:
-            self._scope, self._grace = scope, grace
-            self._judge()
-            try:
-                yield scope
-            finally:
-                self._scope = None
+        return self._departure.watch(grace, is_gone=bool(self._lost), has_ended=self._ended)
 
     def _judge(self) -> None:
-        if self._scope is None:
-            return
-        if self._lost:
-            self._scope.cancel()
-        elif self._ended:
-            self._scope.deadline = trio.current_time() + self._grace
+        self._departure.judge(is_gone=bool(self._lost), has_ended=self._ended)
 
     # --- what the session tells -------------------------------------------------------------------
 

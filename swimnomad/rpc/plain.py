@@ -7,11 +7,12 @@ doing. Here a task of our own reads ahead, within bounds, for the same purpose.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
 import trio
+
+from swimnomad.rpc.departure import Departure
 
 READ_BYTES: Final = 65_536
 READ_AHEAD_BYTES_MAX: Final = 65_536
@@ -48,8 +49,7 @@ class PlainLine:
         self._is_broken = False
         self._changed = trio.Event()
         self._taken = trio.Event()
-        self._scope: trio.CancelScope | None = None
-        self._grace = 0.0
+        self._departure = Departure()
 
     async def read_ahead(self) -> None:
         """Read until the peer sends no more."""
@@ -94,28 +94,15 @@ class PlainLine:
         """Send all of `data`."""
         await self._connection.send_all(data)
 
-    @contextmanager
-    def until_peer_leaves(self, grace: float) -> Iterator[trio.CancelScope]:
+    def until_peer_leaves(self, grace: float) -> AbstractContextManager[trio.CancelScope]:
         """Cancel the body if the connection breaks, `grace` seconds after the peer ended its side.
 
         A process that is gone looks the same as one that only ended its side, until we send.
         """
-        assert self._scope is None, "one body at a time"
-        with trio.CancelScope() as scope:
-            self._scope, self._grace = scope, grace
-            self._judge()
-            try:
-                yield scope
-            finally:
-                self._scope = None
+        return self._departure.watch(grace, is_gone=self._is_broken, has_ended=self._is_ended)
 
     def _judge(self) -> None:
-        if self._scope is None:
-            return
-        if self._is_broken:
-            self._scope.cancel()
-        elif self._is_ended:
-            self._scope.deadline = trio.current_time() + self._grace
+        self._departure.judge(is_gone=self._is_broken, has_ended=self._is_ended)
 
 
 async def close_gently(connection: trio.abc.Stream) -> None:

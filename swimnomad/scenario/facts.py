@@ -106,6 +106,8 @@ class PairWatch:
     def _count(self, observers: Iterable[str], subjects: Iterable[str]) -> tuple[int, int]:
         facts, allow = self._facts, self._allowed
         pairs = wrong = 0
+        # A check may speak of a node that is not there yet: it makes no pair before it is.
+        subjects = [subject for subject in subjects if subject in facts.lives]
         for observer in observers:
             if observer not in facts.lives:
                 continue

@@ -7,7 +7,7 @@ import pytest
 
 from swimnomad.errors import UsageError
 from swimnomad.scenario.bounds import convergence_bound, push_pull_scale
-from swimnomad.scenario.facts import Facts
+from swimnomad.scenario.facts import ALIVE, Facts
 from swimnomad.scenario.result import detection_of
 from swimnomad.scenario.targets import resolve
 from swimnomad.scenario.units import parse_duration, parse_share
@@ -178,3 +178,13 @@ def test_targets_are_names_globs_or_so_many_at_random() -> None:
 
 def test_seconds_are_finite() -> None:
     assert math.isfinite(convergence_bound(10_000, "wan").total)
+
+
+def test_a_check_may_speak_of_a_node_that_appears_later(facts: Facts) -> None:
+    watch = facts.watch(lambda _, subject: ALIVE if subject == "late" else None, 1.0)
+    assert (watch.pairs, watch.wrong) == (0, 0)
+    facts.set_lives(2.0, {"late": "running"})
+    assert (watch.pairs, watch.wrong) == (4, 4)  # itself included, which a check leaves out
+    for observer in "abc":
+        facts.saw(3.0, observer, "late", "alive")
+    assert (watch.pairs, watch.wrong) == (4, 1)

@@ -5,9 +5,8 @@ Source: agent-http.md §6; rpc.md §8, §11, §13.
 
 from __future__ import annotations
 
-import re
-
 from swimnomad.errors import OperationError
+from swimnomad.nomad.identifiers import uuid_flaw
 
 PERMISSION_DENIED = "Permission denied"
 
@@ -67,24 +66,6 @@ def node_failure(node_id: str) -> RequestFailed:
 
     No node is registered anywhere yet, so that is the answer for every id.
     """
-    if flaw := _uuid_flaw(node_id):
+    if flaw := uuid_flaw(node_id):
         return coded(500, f"node lookup failed: index error: {flaw}")
     return coded(404, f'Unknown node "{node_id}"')
-
-
-UUID_LENGTH = 36
-
-
-def _uuid_flaw(text: str) -> str:
-    """What is wrong with an identifier, in the words of Nomad's index; empty if nothing is."""
-    if len(text.encode("utf-8", "surrogateescape")) != UUID_LENGTH:
-        return "UUID must be 36 characters"
-    if (hyphens := text.count("-")) > 4:
-        return f'UUID should have maximum of 4 "-"; got {hyphens}'
-    digits = text.replace("-", "")
-    if len(digits) % 2:
-        return "Input (without hyphens) must be even length"
-    if wrong := re.search(r"[^0-9a-fA-F]", digits):
-        shown = wrong[0] if wrong[0].isprintable() else ""
-        return f"Invalid UUID: encoding/hex: invalid byte: U+{ord(wrong[0]):04X} '{shown}'"
-    return ""

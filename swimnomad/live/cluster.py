@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import signal
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -44,7 +45,11 @@ Condition = Literal["running", "paused", "stopped"]
 
 
 class ClusterSpec(Value, frozen=True):
-    """What to start. Nodes are called s1, s2, …; more flags for every agent go into `flags`."""
+    """What to start. Nodes are called s1, s2, …; more flags for every agent go into `flags`.
+
+    `labels` has the memberlist label of each node in order, and may be empty: nodes with different
+    ones are different clusters, which know nothing of each other.
+    """
 
     count: int = 5
     profile: str = "local"
@@ -53,6 +58,7 @@ class ClusterSpec(Value, frozen=True):
     log_level: str = "INFO"
     allow_faults: bool = False
     flags: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
 
 class NodeStatus(Value, frozen=True):
@@ -89,7 +95,7 @@ class LocalCluster:
     async def up(
         cls, spec: ClusterSpec, directory: Path | None = None, *, timeout: float = 60.0
     ) -> LocalCluster:
-        """Start a cluster and wait until every agent answers and sees all the others.
+        """Start a cluster and wait until every agent answers and sees all others of its label.
 
         Args:
             spec: What to start.
@@ -148,24 +154,26 @@ class LocalCluster:
         if not 1 <= spec.count <= NODES_MAX:
             raise UsageError(f"a local cluster has 1 to {NODES_MAX} nodes, not {spec.count}")
         places = plan_places(spec.base, spec.count, spec.ports)
+        labels = spec.labels or ("",) * spec.count
+        if len(labels) != spec.count:
+            raise UsageError(f"{spec.count} nodes need as many labels or none, not {len(labels)}")
         nodes = {}
-        for number, place in enumerate(places, start=1):
+        for number, (place, label) in enumerate(zip(places, labels, strict=True), start=1):
             name = f"s{number}"
-            others = [str(other.serf) for other in places if other != place][:JOIN_TARGETS_MAX]
-            command = _agent_command(spec, name, place, others, directory / "nodes" / name)
-            nodes[name] = NodeRecord(name, place, command)
+            command = _agent_command(spec, name, place, directory / "nodes" / name)
+            nodes[name] = NodeRecord(name, place, command, label=label)
         return cls(directory, spec.profile, nodes)
 
     # The whole.
 
     async def wait_ready(self, timeout: float) -> None:
-        """Wait until every running agent answers and sees all running ones alive.
+        """Wait until every running agent answers and sees all running ones of its label alive.
 
         Raises:
             OperationError: If one stops meanwhile, or the time is over; says who is missing what.
         """
         waiting_for = {name for name in self.nodes if self.condition(name) == "running"}
-        wanted = len(waiting_for)
+        wanted = Counter(self.nodes[name].label for name in waiting_for)
         missing: dict[str, str] = {}
         with trio.move_on_after(timeout):
             while True:
@@ -178,7 +186,7 @@ class LocalCluster:
             f"the cluster was not ready after {timeout:g} s: {details}", may_have_happened=True
         )
 
-    async def _unready(self, names: set[str], wanted: int) -> dict[str, str]:
+    async def _unready(self, names: set[str], wanted: Mapping[str, int]) -> dict[str, str]:
         missing: dict[str, str] = {}
         for name in sorted(names, key=list(self.nodes).index):
             self._check_running(name)
@@ -187,8 +195,8 @@ class LocalCluster:
             except NoAnswer as error:
                 missing[name] = f"no answer ({error})"
                 continue
-            if seen != wanted:
-                missing[name] = f"sees {seen} of {wanted} alive"
+            if seen != (all_of_it := wanted[self.nodes[name].label]):
+                missing[name] = f"sees {seen} of {all_of_it} alive"
         return missing
 
     async def down(self) -> None:
@@ -238,13 +246,16 @@ class LocalCluster:
             return "stopped"
         return "paused" if record.paused else "running"
 
-    async def start(self, name: str, *, timeout: float = 30.0, wipe: bool = False) -> None:
+    async def start(
+        self, name: str, *, timeout: float = 30.0, wipe: bool = False, label: str | None = None
+    ) -> None:
         """Start a node that is stopped and wait until it answers.
 
         Args:
             name: Of the node.
             timeout: Seconds until it must answer.
             wipe: Forget its data first, so that it comes back as a stranger of the same name.
+            label: Its label from now on, and with it those whom it joins; None: as before.
 
         Raises:
             UsageError: If there is no such node, it is running, or its address is in use.
@@ -255,6 +266,8 @@ class LocalCluster:
         check_free(self.nodes[name].place, name)
         if wipe:
             shutil.rmtree(self._node_directory(name) / "data", ignore_errors=True)
+        if label is not None:
+            self.nodes[name] = msgspec.structs.replace(self.nodes[name], label=label)
         self._spawn(name)
         with trio.move_on_after(timeout):
             while True:
@@ -337,11 +350,27 @@ class LocalCluster:
     @trio.lowlevel.enable_ki_protection  # Ctrl-C must not fall between starting and noting it
     def _spawn(self, name: str) -> None:
         self._node_directory(name).mkdir(parents=True, exist_ok=True)
-        process = OwnProcess.spawn(list(self.nodes[name].command), self.log_path(name))
+        command = [*self.nodes[name].command, *self._flags_of_label(name)]
+        process = OwnProcess.spawn(command, self.log_path(name))
         self._processes[name] = process
         record = msgspec.structs.replace(self.nodes[name], process=process.mark, paused=False)
         self.nodes[name] = record
         self._save()
+
+    def _flags_of_label(self, name: str) -> list[str]:
+        """What tells a node its label and whom to join; both may change between two starts."""
+        label = self.nodes[name].label
+        others = [one for one in self.nodes.values() if one.label == label and one.name != name]
+        flags: list[str] = []
+        for other in others[:JOIN_TARGETS_MAX]:
+            flags += ["--retry-join", str(other.place.serf)]
+        if others:
+            flags += ["--retry-interval", "1s"]
+        if label:
+            config = self._node_directory(name) / "label.json"
+            config.write_bytes(msgspec.json.encode({"gossip": {"label": label}}))
+            flags += ["--config", str(config.absolute())]
+        return flags
 
     def _remember(self, name: str, *, paused: bool) -> None:
         self.nodes[name] = msgspec.structs.replace(self.nodes[name], paused=paused)
@@ -388,19 +417,14 @@ async def local_processes(
         await cluster.down()
 
 
-def _agent_command(
-    spec: ClusterSpec, name: str, place: Place, others: list[str], directory: Path
-) -> tuple[str, ...]:
+def _agent_command(spec: ClusterSpec, name: str, place: Place, directory: Path) -> tuple[str, ...]:
+    """What starts a node, but for what may change later."""
     command = [sys.executable, "-m", "swimnomad", "agent", "--server"]
     command += ["--node", name, "--bind", place.host, "--profile", spec.profile]
     command += ["--http-port", str(place.ports.http), "--rpc-port", str(place.ports.rpc)]
     command += ["--serf-port", str(place.ports.serf)]
     command += ["--data-dir", str((directory / "data").absolute())]
     command += ["--log-level", spec.log_level]
-    for other in others:
-        command += ["--retry-join", other]
-    if others:
-        command += ["--retry-interval", "1s"]
     if spec.allow_faults:
         command.append("--allow-faults")
     return (*command, *spec.flags)

@@ -19,7 +19,8 @@ _FILE = "cluster.json"
 class NodeRecord(Value, frozen=True):
     """One agent of a local cluster. `process` is None before its first start.
 
-    `paused` tells that we stopped it by a signal and have not resumed it.
+    `paused` tells that we stopped it by a signal and have not resumed it. `label` is the memberlist
+    label that it has, or will have when it is started again.
     """
 
     name: str
@@ -27,6 +28,7 @@ class NodeRecord(Value, frozen=True):
     command: tuple[str, ...]
     process: ProcessMark | None = None
     paused: bool = False
+    label: str = ""
 
 
 class ClusterState(Value, frozen=True):

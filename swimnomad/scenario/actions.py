@@ -44,7 +44,15 @@ JOIN_SEEDS_MAX = 3
 class Actions:
     """Performs the steps of one run."""
 
-    def __init__(self, backend: Backend, facts: Facts, agenda: Agenda, rng: random.Random) -> None:
+    def __init__(
+        self,
+        cluster: ClusterSpec,
+        backend: Backend,
+        facts: Facts,
+        agenda: Agenda,
+        rng: random.Random,
+    ) -> None:
+        self._cluster = cluster
         self._backend = backend
         self._facts = facts
         self._agenda = agenda
@@ -57,9 +65,9 @@ class Actions:
         """Steps that go on, to their nodes."""
         self._installed: dict[tuple[str, str], LinkFault] = {}
 
-    async def install_network(self, cluster: ClusterSpec, network: NetworkSpec) -> None:
+    async def install_network(self, network: NetworkSpec) -> None:
         """Put what the network does to datagrams at the nodes, once they run."""
-        self._standing = standing_rules(network, cluster.node_regions)
+        self._standing = standing_rules(network, self._cluster.node_regions)
         await self._install_rules()
 
     async def perform(self, step: Step, place: str) -> tuple[str, ...]:
@@ -136,7 +144,8 @@ class Actions:
         for name in args.target:
             if name in self._facts.lives:
                 raise UsageError(f"{name} is there already: restart is for dead nodes")
-            seeds = self._seeds() if args.join else []
+            self._facts.set_label(name, self._cluster.label_of(name))
+            seeds = self._seeds(name) if args.join else []
             self._facts.set_lives(self._backend.now, {name: "running"})
             await self._backend.start(name, args.region, seeds)
             await self._install_rules()
@@ -146,13 +155,16 @@ class Actions:
         names = self._choose(args.target, ("killed", "left"))
         for name in names:
             self._forget_faults(name)
-            seeds = self._seeds() if args.join else []
+            if args.label is not None:
+                self._facts.set_label(name, args.label)
+            seeds = self._seeds(name) if args.join else []
             self._facts.set_lives(self._backend.now, {name: "running"})
             await self._backend.restart(
                 name,
                 same_data=args.data == "same",
                 new_address=args.address == "new",
                 join=seeds,
+                label=args.label,
             )
             # A new process has no faults, and may have an address that the rules do not know.
             await self._install_rules()
@@ -160,15 +172,18 @@ class Actions:
 
     async def _join(self, args: JoinArgs) -> tuple[str, ...]:
         names = self._choose(args.target, ("running",))
-        others = [name for name in self._facts.running if name not in names]
-        to = resolve(args.to or ("random",), list(self._facts.lives), others, self._rng)
+        facts = self._facts
+        near = facts.running_with(names[0]) if names and not args.to else facts.running
+        others = [name for name in near if name not in names]
+        to = resolve(args.to or ("random",), list(facts.lives), others, self._rng)
         await self._backend.join(names, to)
         return names
 
     async def _force_leave(self, args: ForceLeaveArgs, *, prune: bool) -> tuple[str, ...]:
         names = self._choose(args.target, ANY_LIFE)
         for name in names:
-            others = [one for one in self._facts.running if one != name]
+            near = self._facts.running if args.by else self._facts.running_with(name)
+            others = [one for one in near if one != name]
             by = resolve((args.by or "random",), list(self._facts.lives), others, self._rng)[0]
             if by not in others:
                 raise UsageError(f"{by} does not run, or is the node to be declared left")
@@ -315,7 +330,7 @@ class Actions:
         for name in names:
             # Which of the two the others believe in is for them to find out.
             self._facts.disturb((name,))
-            await self._backend.start_twin(name, self._seeds())
+            await self._backend.start_twin(name, self._seeds(name))
             if args.lasting is not None:
                 end = self._backend.now + args.lasting
                 self._agenda.add(end, step, partial(self._end_conflict, name))
@@ -344,9 +359,9 @@ class Actions:
                 raise UsageError(f"{name} is {facts.lives[name]}; it must be {allowed}")
         return tuple(names)
 
-    def _seeds(self) -> list[str]:
-        """Whom a booting node joins: the first few that run."""
-        return self._facts.running[:JOIN_SEEDS_MAX]
+    def _seeds(self, name: str) -> list[str]:
+        """Whom a booting node joins: the first few that run in its cluster."""
+        return self._facts.running_with(name)[:JOIN_SEEDS_MAX]
 
 
 async def _nothing() -> None:

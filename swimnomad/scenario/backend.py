@@ -57,9 +57,15 @@ class Backend(Protocol):
         ...
 
     async def restart(
-        self, name: str, *, same_data: bool, new_address: bool, join: Sequence[str]
+        self,
+        name: str,
+        *,
+        same_data: bool,
+        new_address: bool,
+        join: Sequence[str],
+        label: str | None = None,
     ) -> None:
-        """Boot a dead node again."""
+        """Boot a dead node again, with another label if one is given."""
         ...
 
     async def join(self, names: Sequence[str], to: Sequence[str]) -> None:

@@ -71,7 +71,7 @@ class Check(Protocol):
 
 
 class Converged:
-    """Every running member sees all running ones as alive and none of the others as alive."""
+    """Every running node sees all running ones of its cluster as alive, and nobody else."""
 
     is_costly = False
     expected = "every view is true"
@@ -136,7 +136,7 @@ class Status:
 
 
 class Agree:
-    """The member lists of all running nodes have the same checksum."""
+    """The member lists of all running nodes of a cluster have the same checksum."""
 
     is_costly = True
     expected = "one membership checksum everywhere"
@@ -146,13 +146,20 @@ class Agree:
         self._found: dict[str, list[str]] = {}
 
     async def judge(self) -> Judgement:
-        """Ask every node."""
+        """Ask every node; each cluster must agree in itself."""
         found: dict[str, list[str]] = {}
-        running = self._scene.facts.running
-        for name in running:
-            found.setdefault(await self._scene.backend.checksum(name), []).append(name)
+        clusters: dict[str, dict[str, int]] = {}
+        facts = self._scene.facts
+        for name in facts.running:
+            checksum = await self._scene.backend.checksum(name)
+            found.setdefault(checksum, []).append(name)
+            checksums = clusters.setdefault(facts.labels.get(name, ""), {})
+            checksums[checksum] = checksums.get(checksum, 0) + 1
         self._found = found
-        return Judgement(len(found) <= 1, looked=len(running) > 1)
+        return Judgement(
+            all(len(checksums) == 1 for checksums in clusters.values()),
+            looked=any(sum(checksums.values()) > 1 for checksums in clusters.values()),
+        )
 
     def measured(self) -> str:
         """How many checksums there are, and who has which."""
@@ -238,7 +245,8 @@ class Dissemination:
         scene.facts.listeners.append(self._listen)
 
     def _missing(self) -> list[str]:
-        return [n for n in self._facts.running if n not in self._times and n != self._args.of]
+        of = self._args.of
+        return [n for n in self._facts.running_with(of) if n not in self._times and n != of]
 
     def _spread(self) -> float:
         return max(self._times.values()) - min(self._times.values())

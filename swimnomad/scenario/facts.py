@@ -8,6 +8,9 @@ False positives. A report that a member failed is false if the member's process 
 paused, cut off or restarted lately: such a member is excused until the disturbance is over, the
 longest suspicion that may have begun before has run out, and all views agree with the truth again.
 Loss, latency and other bad weather excuse nothing.
+
+Labels. Nodes with different labels are different clusters: of a node that has gone over to another
+cluster, the members of its old one should in time see nothing but its death.
 """
 
 from __future__ import annotations
@@ -139,6 +142,8 @@ class Facts:
 
     def __init__(self, excuse_grace: float) -> None:
         self.lives: dict[str, Life] = {}
+        self.labels: dict[str, str] = {}
+        """Labels of nodes that have one; who has another is in another cluster."""
         self.views: dict[str, dict[str, Seen]] = {}
         self.kills: dict[str, Kill] = {}
         """The last kill of each node."""
@@ -161,13 +166,28 @@ class Facts:
         """Names of the nodes that run and are not paused, in order of appearance."""
         return [name for name, life in self.lives.items() if life == "running"]
 
+    def set_label(self, name: str, label: str) -> None:
+        """Note the label that a node will boot with; no view of it is judged while it is down."""
+        assert self.lives.get(name) not in ("running", "paused")
+        if label or self.labels:
+            self.labels[name] = label
+
+    def is_apart(self, one: str, other: str) -> bool:
+        """Whether two nodes are in different clusters: they have different labels."""
+        labels = self.labels
+        return bool(labels) and labels.get(one, "") != labels.get(other, "")
+
+    def running_with(self, name: str) -> list[str]:
+        """Names of the nodes that run and are in the cluster of a node, itself included."""
+        return [one for one in self.running if not self.is_apart(one, name)]
+
     def set_lives(self, now: float, lives: Mapping[str, Life]) -> None:
         """Note what has become of some nodes, at the moment it is done to them."""
         counted = [watch.count_pairs_of(lives) for watch in self.watches]
         for name, life in lives.items():
             before = self.lives.get(name, "absent")
             if life == "killed":
-                others = tuple(one for one in self.running if one != name)
+                others = tuple(one for one in self.running_with(name) if one != name)
                 self.kills[name] = Kill(now, others, {})
             if life == "running" and before != "paused":
                 self.views[name] = {}
@@ -181,9 +201,8 @@ class Facts:
 
     def all_see_all(self, now: float) -> None:
         """The running nodes begin with views that are true."""
-        running = self.running
-        for observer in running:
-            self.views[observer] = dict.fromkeys(running, "alive")
+        for observer in self.running:
+            self.views[observer] = dict.fromkeys(self.running_with(observer), "alive")
             del self.views[observer][observer]
         for watch in self.watches:
             watch.recount(now)
@@ -251,7 +270,9 @@ class Facts:
             if observer in kill.observers and observer not in kill.reported:
                 kill.reported[observer] = report.time - kill.time
                 self.detections.append(report.time - kill.time)
-        elif life == "running" and not self._is_excused(subject, report.time):
+        elif life == "running" and not (
+            self.is_apart(observer, subject) or self._is_excused(subject, report.time)
+        ):
             self.false_positives.append(report)
 
     def _is_excused(self, name: str, now: float) -> bool:
@@ -266,7 +287,7 @@ class Facts:
             return None
         match lives.get(subject, "absent"):
             case "running":
-                return ALIVE
+                return DEAD if self.is_apart(observer, subject) else ALIVE
             case "killed" | "left":
                 return DEAD
             case _:

@@ -101,7 +101,7 @@ class LiveBackend:
         return time.time() - self._zero
 
     async def open(self, cluster: ClusterSpec, network: NetworkSpec) -> None:
-        """Start every agent, wait until all see each other, and watch them."""
+        """Start every agent, wait until all of a cluster see each other, and watch them."""
         flags: tuple[str, ...] = ()
         if cluster.scale != 1.0 or cluster.compat != "safe":
             config = self._directory / "gossip.json"
@@ -117,6 +117,7 @@ class LiveBackend:
             base=f"127.{one}.{two}.1",
             allow_faults=True,
             flags=flags,
+            labels=tuple(map(cluster.label_of, names)),
         )
         self._cluster = await LocalCluster.up(spec, self._directory)
         self._agents = dict(zip(names, self._cluster.nodes, strict=True))
@@ -149,11 +150,17 @@ class LiveBackend:
         raise UsageError("start is not possible on live")
 
     async def restart(
-        self, name: str, *, same_data: bool, new_address: bool, join: Sequence[str]
+        self,
+        name: str,
+        *,
+        same_data: bool,
+        new_address: bool,
+        join: Sequence[str],
+        label: str | None = None,
     ) -> None:
         """Start a dead agent again; it joins whom it was configured to join."""
         assert not new_address, "the loader refuses this"
-        await self._up.start(self._agents[name], wipe=not same_data)
+        await self._up.start(self._agents[name], wipe=not same_data, label=label)
         await self._watch(name)
 
     async def join(self, names: Sequence[str], to: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ import msgspec
 from swimnomad.faults import Bandwidth, Latency
 from swimnomad.names import Value
 from swimnomad.scenario.quantities import Duration, Nodes, Settings, Share, SignedDuration
+from swimnomad.scenario.targets import matching
 from swimnomad.sim.cluster import node_names
 
 Targets = tuple[str, ...]
@@ -37,6 +38,9 @@ class ClusterSpec(Value, frozen=True):
     """Whether nodes follow the safe rules or those of real memberlist and Serf."""
     overrides: Settings = msgspec.field(default_factory=dict)
     """Settings that differ from the profile; they are not scaled."""
+    labels: dict[str, Targets] = msgspec.field(default_factory=dict)
+    """Label to the nodes that have it, those started later included; the others have none.
+    Nodes with different labels refuse each other's packets: they are different clusters."""
     start: Literal["empty", "converged"] = "empty"
     """`empty`: nodes boot alone and join. `converged`: everybody knows everybody."""
 
@@ -62,6 +66,13 @@ class ClusterSpec(Value, frozen=True):
             names = [name for name, its in numbered.items() if its == region]
             found.update(dict.fromkeys(names if isinstance(nodes, int) else nodes, region))
         return found
+
+    def label_of(self, name: str) -> str:
+        """The label that a node boots with for the first time; empty if none."""
+        for label, targets in self.labels.items():
+            if any(matching(one, (name,)) for one in targets):
+                return label
+        return ""
 
 
 class LinkFields(Value, frozen=True, rename="kebab"):
@@ -135,6 +146,8 @@ class RestartArgs(Value, frozen=True):
     data: Literal["same", "empty"] = "same"
     address: Literal["same", "new"] = "same"
     join: bool = True
+    label: str | None = None
+    """That of the cluster they belong to from now on, empty for none; None: as before."""
 
 
 class PartitionArgs(Value, frozen=True, rename="kebab"):

@@ -27,7 +27,7 @@ import yaml
 from swimnomad.errors import ConfigError, UsageError
 from swimnomad.faults import Bandwidth, Latency
 from swimnomad.names import Value
-from swimnomad.scenario.settings import SETTING_KINDS
+from swimnomad.scenario.settings import SET_ELSEWHERE, SETTING_KINDS
 from swimnomad.scenario.traces import Traces
 from swimnomad.scenario.units import parse_bytes, parse_duration, parse_share, parse_signed
 
@@ -138,6 +138,8 @@ class Reader:
         return self.quantity(node, key, _QUANTITIES[marker])
 
     def _setting(self, node: _Node, name: str, key: str) -> object:
+        if name in SET_ELSEWHERE:
+            self.fail(node, key, f"is not set here; allowed is {SET_ELSEWHERE[name]}")
         if name not in SETTING_KINDS:
             close = difflib.get_close_matches(name, SETTING_KINDS, 3)
             hint = f" (close: {', '.join(close)})" if close else ""

@@ -85,7 +85,7 @@ class Runner:
         self._seed = seed
         rng = random.Random(f"{seed}/scenario")
         self._agenda = Agenda()
-        self._actions = Actions(backend, facts, self._agenda, rng)
+        self._actions = Actions(scenario.cluster, backend, facts, self._agenda, rng)
         self._pending = [Pending(one) for one in scenario.expect]
         self._failures: list[CheckResult] = []
 
@@ -96,10 +96,13 @@ class Runner:
             OperationError: If the cluster could not be started.
         """
         scenario, backend = self._scenario, self._backend
-        self._facts.set_lives(0.0, dict.fromkeys(scenario.cluster.node_regions, "running"))
+        names = scenario.cluster.node_regions
+        labels = {name: scenario.cluster.label_of(name) for name in names}
+        self._facts.labels.update({name: label for name, label in labels.items() if label})
+        self._facts.set_lives(0.0, dict.fromkeys(names, "running"))
         try:
             await backend.open(scenario.cluster, scenario.network)
-            await self._actions.install_network(scenario.cluster, scenario.network)
+            await self._actions.install_network(scenario.network)
             for pending in self._pending:
                 expectation = pending.expectation
                 if not expectation.of and expectation.within is None:

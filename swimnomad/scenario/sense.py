@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from swimnomad.errors import UsageError
 from swimnomad.names import Value
 from swimnomad.scenario.complaint import Complaint, Complaints
+from swimnomad.scenario.labels import label_complaints, text_complaints
 from swimnomad.scenario.model import (
     STEP_TIMEOUT,
     ChurnArgs,
@@ -24,6 +25,7 @@ from swimnomad.scenario.model import (
     NetworkSpec,
     PartitionArgs,
     RepeatArgs,
+    RestartArgs,
     Scenario,
     SkewArgs,
     StartArgs,
@@ -31,7 +33,7 @@ from swimnomad.scenario.model import (
 )
 from swimnomad.scenario.settings import gossip_settings, serf_settings
 from swimnomad.scenario.targets import is_random, matching, random_count
-from swimnomad.scenario.vacuity import vacuous
+from swimnomad.scenario.vacuity import flat, vacuous
 from swimnomad.scenario.vocabulary import (
     CHECKS,
     CONDITIONS,
@@ -110,6 +112,9 @@ class _Survey:
         yield from self._node_names(cluster)
         yield from self._settings(cluster)
         self._names = dict(cluster.node_regions)
+        steps = [step.args for step in flat(self._scenario.steps)]
+        later = [name for args in steps if isinstance(args, StartArgs) for name in args.target]
+        yield from label_complaints(cluster, dict.fromkeys([*self._names, *later]))
 
     def _node_names(self, cluster: ClusterSpec) -> Complaints:
         seen: dict[str, str] = {}
@@ -173,6 +178,8 @@ class _Survey:
                 return
             case StartArgs():
                 yield from self._started(step.args, key)
+            case RestartArgs(label=str(label)):
+                yield from text_complaints(label, f"{key}.label")
             case HealArgs(step=healed):
                 yield from self._healed(healed, key)
             case LossArgs(share=share, burst=burst):
@@ -269,6 +276,9 @@ class _Survey:
             yield Complaint(f"{key}.within", "found 'bound'; allowed only for converged")
         if word == "detected":
             yield from self._detected(expectation, key)
+        if word == "invariants" and any(map(_changes_label, flat(self._scenario.steps))):
+            text = "not possible where a restart changes a label: the invariants take for one pool"
+            yield Complaint(f"{key}.{word}", f"{text} who remembers whose address")
         step = self._steps_by_id[of][1] if of else None
         begin = self._begins[of] if of else 0.0
         if expectation.at is not None and expectation.at < begin:
@@ -288,6 +298,10 @@ class _Survey:
             place, step = self._steps_by_id[expectation.of]
         if step.word != "kill":
             yield Complaint(key, f"found {place} ({step.word}) to count from; allowed is a kill")
+
+
+def _changes_label(step: Step) -> bool:
+    return isinstance(step.args, RestartArgs) and step.args.label is not None
 
 
 def _begin(step: Step, earliest: float) -> float:

@@ -19,8 +19,14 @@ from swimnomad.serf.config import SerfConfig
 from swimnomad.swim.config import SwimConfig, profile_settings
 
 _OF_ONE_NODE = ("name", "versions", "meta", "swim", "tags")
-_SET_ELSEWHERE = ("compat", "leave_timeout")
-"""By `cluster.compat`, and by the Serf layer from `broadcast_timeout`."""
+SET_ELSEWHERE: Mapping[str, str] = MappingProxyType(
+    {
+        "compat": "cluster.compat",
+        "label": "cluster.labels",
+        "leave_timeout": "broadcast_timeout, which the Serf layer takes it from",
+    }
+)
+"""Settings that have a place of their own, and which."""
 _SHARES = ("nack_fraction",)
 
 
@@ -28,7 +34,7 @@ def _kinds(config: type[msgspec.Struct]) -> dict[str, Any]:
     """Name of each setting to its type, durations told apart from other numbers."""
     kinds: dict[str, Any] = {}
     for name, kind in typing.get_type_hints(config).items():
-        if name in _OF_ONE_NODE or name in _SET_ELSEWHERE:
+        if name in _OF_ONE_NODE or name in SET_ELSEWHERE:
             continue
         if name in _SHARES:
             kinds[name] = Share

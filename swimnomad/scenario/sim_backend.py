@@ -43,6 +43,7 @@ from swimnomad.sim.cluster import (
     SimCluster,
 )
 from swimnomad.sim.converged import converge
+from swimnomad.sim.host import Host
 from swimnomad.sim.invariants import Invariants
 from swimnomad.sim.world import World
 from swimnomad.swim.effects import Event
@@ -102,6 +103,8 @@ class SimBackend:
         self._stranger: Stranger | None = None
         self._zero = 0.0
         self._names: dict[str, str] = {}
+        self._new_labels: dict[str, str] = {}
+        """Node to the label that a restart gave it."""
         self.world.observers.append(self._on_event)
 
     @property
@@ -121,12 +124,17 @@ class SimBackend:
         if cluster.start == "converged":
             for name, region in cluster.node_regions.items():
                 self.cluster.start(NodeSpec(name, region, cluster.profile, cluster.scale))
-            converge(self.world.hosts.values())
+            clusters: dict[str, list[Host]] = {}
+            for name, host in self.world.hosts.items():
+                clusters.setdefault(cluster.label_of(name), []).append(host)
+            for hosts in clusters.values():
+                converge(hosts)
             self._facts.all_see_all(0.0)
             return
-        first = next(iter(cluster.node_regions), "")
+        firsts: dict[str, str] = {}
         for name, region in cluster.node_regions.items():
             spec = NodeSpec(name, region, cluster.profile, cluster.scale)
+            first = firsts.setdefault(cluster.label_of(name), name)
             self.cluster.start(spec, join=(first,) if name != first else ())
             self._run_until(self.world.now + BOOT_SPACING)
 
@@ -146,10 +154,18 @@ class SimBackend:
         self.cluster.start(spec, join)
 
     async def restart(
-        self, name: str, *, same_data: bool, new_address: bool, join: Sequence[str]
+        self,
+        name: str,
+        *,
+        same_data: bool,
+        new_address: bool,
+        join: Sequence[str],
+        label: str | None = None,
     ) -> None:
         """Boot a dead node again; the faults at its links died with its process."""
         self.world.clear_faults(name)
+        if label is not None:
+            self._new_labels[name] = label
         self.cluster.restart(name, same_data=same_data, new_address=new_address, join=join)
 
     async def join(self, names: Sequence[str], to: Sequence[str]) -> None:
@@ -295,12 +311,17 @@ class SimBackend:
 
     def _make_core(self, spec: NodeSpec, rng: random.Random) -> GossipCore:
         """The stack of a Nomad server with the settings of the scenario."""
-        cluster = self._spec
+        cluster, name = self._spec, spec.name.removesuffix(TWIN_MARK)
         config = TunedAgent(
-            name=spec.name.removesuffix(TWIN_MARK),
+            name=name,
             region=spec.region,
             server=ServerConfig(enabled=True),
-            gossip=GossipConfig(profile=spec.profile, scale=spec.scale, compat=cluster.compat),
+            gossip=GossipConfig(
+                profile=spec.profile,
+                scale=spec.scale,
+                compat=cluster.compat,
+                label=self._new_labels.get(name, cluster.label_of(name)),
+            ),
             overrides=cluster.overrides,
         )
         return NomadCore(config, rng, node_id=f"{rng.getrandbits(128):032x}")

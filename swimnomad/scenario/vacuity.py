@@ -77,7 +77,7 @@ def vacuous(
         case DisseminationArgs(of=of) if of not in names:
             yield Complaint(f"{where}.of", f"found {of!r}; allowed is the name of one node")
         case DeliveredArgs(name=name):
-            steps = [one.args for one in _flat(scenario.steps)]
+            steps = [one.args for one in flat(scenario.steps)]
             sent = {one.name: None for one in steps if isinstance(one, EventArgs)}
             if name not in sent:
                 text = f"found {name!r}; allowed are events that are sent: {', '.join(sent)}"
@@ -135,7 +135,7 @@ def _health(limit: int, cluster: ClusterSpec, where: str) -> Complaints:
 
 def _takes_time(scenario: Scenario) -> bool:
     """Whether the run lasts at all, as far as the file shows."""
-    if scenario.duration > 0 or any(_step_takes_time(step) for step in _flat(scenario.steps)):
+    if scenario.duration > 0 or any(_step_takes_time(step) for step in flat(scenario.steps)):
         return True
     return any(one.within is not None or (one.at or 0.0) > 0 for one in scenario.expect)
 
@@ -150,9 +150,9 @@ def _step_takes_time(step: Step) -> bool:
     return isinstance(step.args, ChurnArgs | FloodArgs)
 
 
-def _flat(steps: Iterable[Step]) -> Iterable[Step]:
+def flat(steps: Iterable[Step]) -> Iterable[Step]:
     """Every step, those of repeats included."""
     for step in steps:
         yield step
         if isinstance(step.args, RepeatArgs):
-            yield from _flat(step.args.steps)
+            yield from flat(step.args.steps)

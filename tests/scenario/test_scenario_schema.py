@@ -130,6 +130,8 @@ EXPECT = "expect: [{converged: }]\n"
         "steps: [{repeat: {times: 2, steps: [{pause: a}]}}]\n" + EXPECT,
         "steps: [{latency: {delay: {shuffled: [1ms, 2ms]}}}]\n" + EXPECT,
         "network: {latency: {trace: traces/line.txt}}\n" + EXPECT,
+        "cluster: {labels: {red: a, blue: [b, c]}}\n" + EXPECT,
+        "steps: [{restart: {target: a, label: red}}, {restart: {target: b, label: ''}}]\n" + EXPECT,
         "expect: [{detected: , within: bound, of: x}, {agree: , at: end}]\n",
     ],
 )
@@ -145,6 +147,8 @@ def test_what_the_format_allows_is_valid(text: str, validator: Validator) -> Non
         "colour: red\n" + EXPECT,
         "cluster: {profile: fast}\n" + EXPECT,
         "cluster: {overrides: {probe_intervall: 1s}}\n" + EXPECT,
+        "cluster: {overrides: {label: red}}\n" + EXPECT,
+        "cluster: {labels: red}\n" + EXPECT,
         "steps: [{explode: node-1}]\n" + EXPECT,
         "steps: [{kill: node-1, pause: node-2}]\n" + EXPECT,
         "steps: [{kill: }]\n" + EXPECT,

@@ -119,6 +119,41 @@ def test_the_order_of_the_same_delays_makes_the_difference(
     assert failed[0] == ("false-positives" if other == "trace" else "step 4 (heal)")
 
 
+def failed_checks(path: Path, seed: int) -> list[str]:
+    checks = run_file(path, on="sim", seed=seed).checks
+    return [f"{one.name}: {one.measured}" for one in checks if not one.passed]
+
+
+@pytest.mark.parametrize("seed", range(1, 4))
+def test_without_labels_the_two_clusters_are_one(seed: int, tmp_path: Path) -> None:
+    path = SCENARIOS / "two-clusters-labels.yaml"
+    path = changed(path, tmp_path, "  labels: {red: a-*, blue: b-*}\n", "")
+    path = changed(path, tmp_path, ", label: blue", "")
+    failed = failed_checks(path, seed)
+    assert "a-1 sees b-1 as alive" in failed[0]
+    assert "b-1 sees a-1 as alive" in failed[1]
+
+
+@pytest.mark.parametrize("seed", range(1, 4))
+def test_a_node_that_kept_its_label_stays_in_its_old_cluster(seed: int, tmp_path: Path) -> None:
+    path = changed(SCENARIOS / "two-clusters-labels.yaml", tmp_path, ", label: blue", "")
+    failed = failed_checks(path, seed)
+    assert any("a-3 sees a-1 as alive" in one for one in failed)
+    assert any("b-1 sees a-3 as none" in one for one in failed)
+
+
+@pytest.mark.parametrize("seed", range(1, 4))
+def test_with_labels_the_story_of_the_merge_ends_without_one(seed: int, tmp_path: Path) -> None:
+    path = SCENARIOS / "two-clusters-merge.yaml"
+    assert not failed_checks(path, seed)
+    labels = "cluster:\n  labels: {red: a-*, blue: b-*}\n"
+    path = changed(path, tmp_path, "cluster:\n", labels)
+    path = changed(path, tmp_path, "data: empty,", "data: empty, label: blue,")
+    failed = failed_checks(path, seed)
+    assert "step 6 (event)" in failed[0]
+    assert "a-1 sees b-1 as none" in failed[0]
+
+
 @pytest.mark.parametrize("name", ["kill-one", "partition-heal"])
 def test_a_seed_means_the_same_in_every_process_and_with_every_hash_seed(name: str) -> None:
     path = SCENARIOS / f"{name}.yaml"

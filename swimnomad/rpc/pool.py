@@ -9,19 +9,16 @@ Source: rpc.md §12.
 
 from __future__ import annotations
 
-import ipaddress
 import itertools
 import math
-import os
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final
 
 import trio
 
 from swimnomad.names import Address
 from swimnomad.rpc.caller import DEADLINE_REACHED, CallLine, SessionCaller, StreamingCall
+from swimnomad.rpc.dialling import Dial, DialFailed, Dialler
 from swimnomad.rpc.failures import (
     NO_LEAD_THREAD,
     RpcFailed,
@@ -31,17 +28,10 @@ from swimnomad.rpc.failures import (
 )
 from swimnomad.rpc.limits import RpcLimits
 from swimnomad.rpc.mux import MuxSession
-from swimnomad.rpc.secure import secure
 from swimnomad.rpc.service import Peer, RpcLog, RpcService, no_log
-from swimnomad.rpc.serving import MULTIPLEX_V2, TLS, Server
+from swimnomad.rpc.serving import MULTIPLEX_V2, Server
 from swimnomad.rpc.yamux import Role
 from swimnomad.tls.contexts import TlsClient
-from swimnomad.tls.failures import CertificateRefused, describe_failure
-
-_IP_BIND_ADDRESS_NO_PORT: Final = 24  # linux/in.h; the socket module does not name it
-
-Dial = Callable[[Address], Awaitable[trio.abc.Stream]]
-"""Connects; raises OSError."""
 
 
 class _Pooled:
@@ -102,9 +92,8 @@ class Pool:
     ) -> None:
         self._limits = RpcLimits() if limits is None else limits
         self._tls = tls
-        self._source_host = source_host
         self._server = None if service is None else Server(service, self._limits, log)
-        self._dial: Dial = self._dial_tcp if dial is None else dial
+        self._dialler = Dialler(tls, source_host, self._limits.dial_timeout, dial)
         self._sequences = itertools.count(1)
         self._sessions: dict[_Key, _Pooled] = {}
         self._dials: dict[_Key, _Dialling] = {}
@@ -237,11 +226,11 @@ class Pool:
         """Dial, then keep the session until it ends."""
         to, region = key
         try:
-            connection = await self._open_connection(to, region)
+            connection = await self._dialler.open(to, region, MULTIPLEX_V2)
             session = MuxSession(connection, Role.DIALLER, self._limits)
             caller = SessionCaller(session, self._sequences, self._limits)
             dialling.pooled = self._sessions[key] = _Pooled(session, caller)
-        except _DialFailed as failed:
+        except DialFailed as failed:
             dialling.error = str(failed)
         finally:
             del self._dials[key]
@@ -275,90 +264,3 @@ class Pool:
                 (await session.accept()).reset()
         except SessionClosed:
             pass
-
-    # --- connecting -------------------------------------------------------------------------------
-
-    async def _open_connection(self, to: Address, region: str) -> trio.abc.Stream:
-        """A connection that has said what it is.
-
-        Raises:
-            _DialFailed: There is none.
-        """
-        try:
-            with trio.fail_after(self._limits.dial_timeout):
-                connection = await self._dial(to)
-        except OSError as error:
-            raise _DialFailed(f"dial tcp {to}: connect: {_words(error)}") from None
-        except trio.TooSlowError:
-            raise _DialFailed(f"dial tcp {to}: i/o timeout") from None
-        try:
-            with trio.fail_after(self._limits.dial_timeout):
-                if self._tls is not None:
-                    connection = await _secure(connection, self._tls, to, region)
-                try:
-                    await connection.send_all(bytes((MULTIPLEX_V2,)))
-                except trio.BrokenResourceError:
-                    # With TLS 1.3 a refusal comes when we believe to be through.
-                    await connection.receive_some(1)
-                    raise
-        except BaseException as error:
-            await trio.aclose_forcefully(connection)
-            if isinstance(error, trio.TooSlowError):
-                raise _DialFailed(f"tls handshake with {to}: i/o timeout") from None
-            if isinstance(error, trio.BrokenResourceError):
-                raise _DialFailed(f"connection to {to}: {describe_failure(error)}") from None
-            raise
-        return connection
-
-    async def _dial_tcp(self, to: Address) -> trio.abc.Stream:
-        family = socket.AF_INET6 if ":" in to.host else socket.AF_INET
-        sock = trio.socket.socket(family, socket.SOCK_STREAM)
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            if self._source_host is not None and _reaches(self._source_host, to.host):
-                await _bind_source(sock, self._source_host)
-            await sock.connect((to.host, to.port))
-        except BaseException:
-            sock.close()
-            raise
-        return trio.SocketStream(sock)
-
-
-async def _secure(
-    connection: trio.abc.Stream, tls: TlsClient, to: Address, region: str
-) -> trio.abc.Stream:
-    """Put TLS on a connection, if it is switched on."""
-    name: str | None = None
-    try:
-        dialling = tls.context_for(region)
-        if dialling is None:
-            return connection
-        context, name = dialling
-        await connection.send_all(bytes((TLS,)))
-        return await secure(connection, context, server_hostname=name)
-    except (trio.BrokenResourceError, CertificateRefused) as error:
-        why = describe_failure(error, name=name or "")
-        raise _DialFailed(f"tls handshake with {to}: {why}") from None
-
-
-def _reaches(source: str, host: str) -> bool:
-    """Whether a connection from one address can reach the other: loopback stays on loopback."""
-    one, other = ipaddress.ip_address(source), ipaddress.ip_address(host)
-    return one.version == other.version and one.is_loopback <= other.is_loopback
-
-
-async def _bind_source(sock: trio.socket.SocketType, host: str) -> None:
-    try:
-        sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
-        await sock.bind((host, 0))
-    except OSError:
-        pass  # The source address is a courtesy; the system's choice works as well.
-
-
-class _DialFailed(Exception):
-    """There is no connection; the text tells why."""
-
-
-def _words(error: OSError) -> str:
-    """The error in Go's spelling, for instance `connection refused`."""
-    return os.strerror(error.errno).lower() if error.errno else str(error)

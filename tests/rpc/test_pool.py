@@ -11,9 +11,10 @@ from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from swimnomad.names import Address
 from swimnomad.rpc.caller import was_refused
+from swimnomad.rpc.dialling import reaches
 from swimnomad.rpc.failures import RpcFailed
 from swimnomad.rpc.limits import RpcLimits
-from swimnomad.rpc.pool import Pool, _reaches
+from swimnomad.rpc.pool import Pool
 from swimnomad.rpc.yamux_frames import ACK, GO_AWAY, SYN, pack_header
 from tests.rpc.rpc_support import (
     LOCAL,
@@ -485,7 +486,7 @@ async def test_calls_fail_when_the_pool_is_closed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "host", "reaches"),
+    ("source", "host", "expected"),
     [
         ("127.0.0.7", "127.0.0.1", True),
         ("127.0.0.7", "192.0.2.1", False),
@@ -493,8 +494,8 @@ async def test_calls_fail_when_the_pool_is_closed() -> None:
         ("::1", "127.0.0.1", False),
     ],
 )
-def test_where_a_source_address_is_of_use(source: str, host: str, reaches: bool) -> None:
-    assert _reaches(source, host) is reaches
+def test_where_a_source_address_is_of_use(source: str, host: str, expected: bool) -> None:
+    assert reaches(source, host) is expected
 
 
 @pytest.mark.live

@@ -37,6 +37,14 @@ class ElectionStarted(Event, frozen=True):
     is_pre_vote: bool
 
 
+class VoteDenied(Event, frozen=True):
+    """A candidate (or one that asks before it becomes one) does not get this node's vote."""
+
+    candidate: ServerAddress
+    term: int
+    reason: str
+
+
 class ConfigurationChanged(Event, frozen=True):
     """Another configuration is in force here, or (`is_committed`) is there to stay."""
 

@@ -8,8 +8,8 @@ the reports of one kill come within half a second of each other, so this percent
 victim was found last, and not about so many thousand independent detections. A victim waits
 exponentially long for its first probe, 99th percentile 4.5 periods (swim-detection, in band), and
 nine seconds more until it is reported dead; over ever more kills that makes 13.6 s. The published
-figure rests on 30 kills, and about one batch of 30 in three falls into the band: the note lists
-them. The median and its band agree
+figure rests on 30 kills, of which such a quick one is no surprise: by that theory about one batch
+of 30 in five stays below its longest time. The note lists ours. The median and its band agree
 """,
     "lifeguard-healthy": """
 too few to compare: healthy members report hardly any false positive in these runs, under plain SWIM

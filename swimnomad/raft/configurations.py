@@ -24,16 +24,28 @@ class Configurations:
         latest: The configuration in force.
         latest_index: Where it stands in the log; 0 if there is none.
         voters: Its voters.
+        quorum: How many of them are a majority.
         is_voter: Whether the own server is one.
+        may_stand: Whether the own server may lead: it is a voter, or its removal is not committed.
     """
 
-    __slots__ = ("_history", "_own", "is_voter", "latest", "latest_index", "quorum", "voters")
+    __slots__ = (
+        "_history",
+        "_own",
+        "is_voter",
+        "latest",
+        "latest_index",
+        "may_stand",
+        "quorum",
+        "voters",
+    )
 
     latest: Configuration
     latest_index: int
     voters: tuple[Server, ...]
     quorum: int
     is_voter: bool
+    may_stand: bool
 
     def __init__(self, own: ServerId) -> None:
         self._own = own
@@ -46,6 +58,9 @@ class Configurations:
         self.voters = self.latest.voters
         self.quorum = self.latest.quorum
         self.is_voter = self.latest.is_voter(self._own)
+        # Else nobody might be able to commit a removal: the only log that has it may be that of
+        # the server removed (thesis §4.2.2).
+        self.may_stand = any(known.is_voter(self._own) for _, known in self._history)
 
     def reset(self, snapshot: Snapshot) -> None:
         """Begin with the configuration of a snapshot."""
@@ -89,6 +104,7 @@ class Configurations:
         while len(self._history) > 1 and self._history[1][0] <= index:
             del self._history[0]
             committed.append(self._history[0])
+        self._refresh()
         return committed
 
     def at(self, index: int) -> tuple[int, Configuration]:

@@ -55,10 +55,11 @@ class Outgoing:
         last: Index that the receiver has reached if it says yes.
         at: When we asked.
         round: Of heartbeats: the round they belong to.
+        commit: Of entries: up to here the receiver learns that they are committed.
         is_obsolete: We do not wait for it any more; a yes is still good news.
     """
 
-    __slots__ = ("at", "is_obsolete", "kind", "last", "previous", "round", "term", "to")
+    __slots__ = ("at", "commit", "is_obsolete", "kind", "last", "previous", "round", "term", "to")
 
     def __init__(
         self, to: ServerAddress, request: Request, term: int, at: float, previous: int, last: int
@@ -70,6 +71,7 @@ class Outgoing:
         self.previous = previous
         self.last = last
         self.round = 0
+        self.commit = 0
         self.is_obsolete = False
 
 

@@ -133,14 +133,16 @@ class Elections:
             context.set_timer(ElectionTimeout(), due)
             return
         context.set_leader(None)
-        if not context.configurations.is_voter:
+        if not context.configurations.may_stand:
             self._wait_for_leader()
             return
         self._campaign()
 
     def _campaign(self) -> None:
         context = self._context
-        if context.config.pre_vote and context.configurations.quorum > 1:
+        known = context.configurations
+        is_alone = known.is_voter and len(known.voters) == 1
+        if context.config.pre_vote and not is_alone:
             self._ask(State.PRE_CANDIDATE)
         else:
             self._stand(is_transfer=False)

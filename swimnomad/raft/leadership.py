@@ -21,6 +21,7 @@ from swimnomad.raft.transfer import Transfer
 HEARTBEATS_PER_TIMEOUT = 10
 LEASE_CHECK_MIN = 0.01
 """Seconds between two looks at the lease, at least."""
+_COMMIT_TICK = CommitTick()
 
 
 class Leadership:
@@ -67,6 +68,7 @@ class Leadership:
         if context.state is not State.LEADER:
             return
         self._reads.note_round(self._replication.send_heartbeats())
+        self._replication.ask_the_idle()
         interval = context.config.heartbeat_timeout / HEARTBEATS_PER_TIMEOUT
         context.set_timer(HeartbeatTick(), context.now + context.stretch(interval))
 
@@ -84,14 +86,14 @@ class Leadership:
 
     def on_commit_tick(self) -> None:
         """Tell the commit index to those who do not know it."""
-        if self._context.state is State.LEADER and self._replication.tell_commit():
-            self._arm_commit_tick()
+        if self._context.state is State.LEADER:
+            self._replication.tell_commit()
 
     def _arm_commit_tick(self) -> None:
         context = self._context
-        if not context.is_armed(CommitTick()):
+        if not context.is_armed(_COMMIT_TICK) and not self._replication.all_know_commit:
             interval = context.stretch(context.config.commit_interval)
-            context.set_timer(CommitTick(), context.now + interval)
+            context.set_timer(_COMMIT_TICK, context.now + interval)
 
     def work(self) -> None:
         """After every input: send what is to be sent, write, commit, answer reads."""
@@ -101,11 +103,10 @@ class Leadership:
         self._transfer.advance()
         context.write_entries()
         if self._commit():
-            # A commit may free what was not sent for want of it: nothing. It is told later.
-            self._arm_commit_tick()
             self._step_down_if_removed()
         if context.state is State.LEADER:
             self._reads.settle()
+            self._arm_commit_tick()
 
     def _commit(self) -> bool:
         context = self._context

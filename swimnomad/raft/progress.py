@@ -38,18 +38,23 @@ class Progress:
         heartbeats: Numbers of the heartbeats that we wait for, oldest first.
         contact: When it answered last (seconds).
         round: Newest round of heartbeats that it answered.
-        told_commit: Newest commit index that it was sent.
+        asked_at: When it was sent entries, or none, last (seconds).
+        told_commit: The commit index that it was sent last.
+        known_commit: Newest commit index that it has acknowledged.
         failures: Since the last success.
         is_waiting: Whether the timer for the next attempt is armed.
-        until: It was taken out of the configuration at this index, and is served until it knows.
+        until: It was taken out of the configuration at this index, and is served until it knows
+            that this is committed.
     """
 
     __slots__ = (
         "appends",
+        "asked_at",
         "contact",
         "failures",
         "heartbeats",
         "is_waiting",
+        "known_commit",
         "match",
         "mode",
         "next",
@@ -70,7 +75,9 @@ class Progress:
         self.heartbeats: deque[int] = deque()
         self.contact = now
         self.round = 0
+        self.asked_at = now
         self.told_commit = 0
+        self.known_commit = 0
         self.failures = 0
         self.is_waiting = False
         self.until: int | None = None

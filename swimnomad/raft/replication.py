@@ -125,9 +125,10 @@ class Replication:
             context.commit_index,
         )
         last = previous + len(entries)
-        number, _ = context.send(peer.server.address, request, previous, last)
+        number, outgoing = context.send(peer.server.address, request, previous, last)
         peer.appends.append(number)
-        peer.told_commit = context.commit_index
+        peer.told_commit = outgoing.commit = min(context.commit_index, last)
+        peer.asked_at = context.now
         if peer.mode is Mode.REPLICATE:
             peer.next = last + 1
 
@@ -150,7 +151,8 @@ class Replication:
         self._forget_appends(peer)
         request = InstallSnapshot(context.term, context.config.address, snapshot)
         last = snapshot.last_index
-        number, _ = context.send(peer.server.address, request, last, last)
+        number, outgoing = context.send(peer.server.address, request, last, last)
+        outgoing.commit = last
         peer.appends.append(number)
         peer.mode = Mode.SNAPSHOT
 
@@ -167,20 +169,36 @@ class Replication:
             peer.heartbeats.append(number)
         return self._round
 
-    def tell_commit(self) -> bool:
-        """Tell the commit index to those who were sent an older one; whether some are left."""
+    def ask_the_idle(self) -> None:
+        """Ask followers that were sent nothing for a while whether the logs still agree.
+
+        One that was restarted has forgotten the commit index, and one with another disk its log;
+        neither shows in heartbeats. HashiCorp's leaders ask every 50 to 100 ms.
+        """
         context = self._context
-        is_left = False
+        before = context.now - context.config.heartbeat_timeout
         for peer in self._peers.values():
-            if peer.told_commit >= context.commit_index:
-                continue
-            if peer.mode is not Mode.REPLICATE:
-                continue  # It is told with the next probe.
-            if len(peer.appends) < context.config.appends_in_flight_max:
+            if peer.mode is Mode.REPLICATE and not peer.appends and peer.asked_at <= before:
                 self._send_append(peer)
-            else:
-                is_left = True
-        return is_left
+
+    def tell_commit(self) -> None:
+        """Tell the commit index to those who do not know it and will not by what is in flight."""
+        context = self._context
+        for peer in self._peers.values():
+            if peer.mode is not Mode.REPLICATE or peer.known_commit >= context.commit_index:
+                continue  # A probe tells it too.
+            is_told = peer.appends and peer.told_commit >= context.commit_index
+            if not is_told and len(peer.appends) < context.config.appends_in_flight_max:
+                self._send_append(peer)
+
+    @property
+    def all_know_commit(self) -> bool:
+        """Whether all that can be told have acknowledged the commit index."""
+        commit = self._context.commit_index
+        return all(
+            peer.known_commit >= commit or peer.mode is not Mode.REPLICATE
+            for peer in self._peers.values()
+        )
 
     # --- answers ----------------------------------------------------------------------------------
 
@@ -191,6 +209,8 @@ class Replication:
             return
         peer.contact = self._context.now
         was_awaited = _remove(peer, number)
+        if reply.success:
+            peer.known_commit = max(peer.known_commit, sent.commit)
         if reply.success and peer.mode is Mode.SNAPSHOT:
             peer.match = max(peer.match, sent.last)  # A late yes; the snapshot is on its way.
         elif reply.success:
@@ -226,6 +246,7 @@ class Replication:
         peer.contact = self._context.now
         was_awaited = _remove(peer, number)
         if reply.success:
+            peer.known_commit = max(peer.known_commit, sent.commit)
             self._on_reached(peer, sent.last)
         elif was_awaited:
             self._fail(peer, "it did not take the snapshot")
@@ -257,7 +278,7 @@ class Replication:
             peer.next = peer.match + 1
         else:
             peer.next = max(peer.next, peer.match + 1)
-        if peer.until is not None and peer.match >= peer.until:
+        if peer.until is not None and peer.known_commit >= peer.until:
             self._part_with(peer)
 
     def _on_mismatch(self, peer: Progress, sent: Outgoing, reply: AppendEntriesReply) -> None:

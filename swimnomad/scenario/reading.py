@@ -82,11 +82,13 @@ class Reader:
         pairs: dict[str, _Node] = {}
         for name, value in node.value:
             if not isinstance(name, yaml.ScalarNode):
-                self.fail(name, key, f"found {show(name)} as a key; allowed is text")
+                where = key or "the outermost mapping"
+                self.fail(name, where, f"found {show(name)} as a key; allowed is text")
+            full = f"{key}.{name.value}" if key else name.value
             if name.value in pairs:
-                self.fail(name, key, f"found {name.value!r} twice; a key is allowed once")
+                self.fail(name, full, "found twice; a key is allowed once")
             pairs[name.value] = value
-            self._note(name, f"{key}.{name.value}" if key else name.value)
+            self._note(name, full)
         return pairs
 
     def items(self, node: _Node, key: str) -> list[_Node]:

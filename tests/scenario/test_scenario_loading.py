@@ -179,7 +179,13 @@ expect:
             4,
             "allowed are true, false",
         ),
-        ("name: a\nname: b\n" + EXPECT, 2, "found 'name' twice"),
+        ("name: a\nname: b\n" + EXPECT, 2, "name: found twice; a key is allowed once"),
+        (
+            "cluster:\n  nodes: 3\n  nodes: 4\n" + EXPECT,
+            3,
+            "cluster.nodes: found twice; a key is allowed once",
+        ),
+        ("[a]: b\n" + EXPECT, 1, "the outermost mapping: found a list as a key; allowed is text"),
         ("cluster: [1, 2]\n" + EXPECT, 1, "found a list; allowed is a mapping"),
         ("name: [\n", 2, "not YAML"),
         ("- a\n", 1, "a scenario is a mapping"),
@@ -200,6 +206,7 @@ def test_a_mistake_is_named_with_file_line_and_what_is_allowed(
         load_scenario(path)
     assert str(caught.value).startswith(f"{path}:{line}: ")
     assert complaint in str(caught.value)
+    assert ": : " not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ What YAML calls a boolean or a date means nothing here: text stays text until a 
 from __future__ import annotations
 
 import difflib
+import re
 import types
 import typing
 from collections.abc import Callable
@@ -200,7 +201,9 @@ class Reader:
     def _latency(self, node: _Node, key: str) -> Latency:
         """`5ms`, or one distribution with its parameters: `{uniform: [1ms, 3ms]}`."""
         if isinstance(node, yaml.ScalarNode) and not is_empty(node):
-            return Latency("constant", self.quantity(node, key, parse_duration))
+            latency = Latency("constant", self.quantity(node, key, parse_duration))
+            self._check_range(latency, node, key)
+            return latency
         found = self.pairs(node, key)
         for trace in TRACES:
             if list(found) == [trace]:
@@ -222,10 +225,7 @@ class Reader:
         latency = msgspec.convert({"kind": name, "a": numbers[0]}, Latency)
         if len(numbers) == 2:
             latency = msgspec.structs.replace(latency, b=numbers[1])
-        try:
-            latency.validate(key)
-        except UsageError as error:
-            self.fail(value, key, str(error))
+        self._check_range(latency, value, key)
         return latency
 
     def _trace(self, node: _Node, key: str, kind: str) -> Latency:
@@ -244,8 +244,8 @@ class Reader:
             found = "nothing" if is_empty(node) or not node.value else show(node)
             allowed = "a list of durations, or the name of a file of them"
             self.fail(node, key, f"found {found}; allowed is {allowed}")
+        self._check_range(latency, node, key)
         try:
-            latency.validate(key)
             self._traces.add(latency)
         except UsageError as error:
             self.fail(node, key, str(error))
@@ -266,11 +266,31 @@ class Reader:
         if "queue" in found:
             queue = self.quantity(found["queue"], f"{key}.queue", parse_bytes)
             bandwidth = msgspec.structs.replace(bandwidth, queue_bytes=int(queue))
-        try:
-            bandwidth.validate(key)
-        except UsageError as error:
-            self.fail(node, key, str(error))
+        self._check_range(bandwidth, node, key)
         return bandwidth
+
+    def _check_range(self, value: Latency | Bandwidth, node: _Node, key: str) -> None:
+        """Fail if a number of a distribution or a bandwidth is out of range."""
+        try:
+            value.validate("")
+        except UsageError as error:
+            # What is read here can be wrong in no other way.
+            match = _OUT_OF_RANGE.fullmatch(str(error))
+            assert match, error
+            field, allowed, found = match.groups()
+            place, unit = _PLACES.get(field, field.removeprefix("values")), ""
+            if isinstance(value, Latency):
+                place = "" if value.kind == "constant" else place
+                unit = "" if (field, value.kind) in _BARE else " s"
+            text = f"found {found}{unit}; allowed is {allowed}{unit}"
+            self.fail(node, f"{key}{place}", text)
+
+
+_OUT_OF_RANGE = re.compile(r"\.(\S+) must be (\S+ to \S+), not (\S+)")
+_PLACES = {"a": "[0]", "b": "[1]", "rate": ".rate", "queue_bytes": ".queue"}
+"""Field of a latency or bandwidth to where its value stands in a file."""
+_BARE = (("b", "lognormal"), ("b", "pareto"))
+"""Parameters of latencies that are no durations."""
 
 
 def is_empty(node: _Node) -> bool:

@@ -140,7 +140,36 @@ expect:
         ("steps:\n  - query: {}\n" + EXPECT, 2, "steps[0].query: not available yet"),
         ("steps:\n  - kill:\n" + EXPECT, 2, "target is missing"),
         ("steps:\n  - loss: 150%\n" + EXPECT, 2, "found '150%'; allowed is a share"),
-        ("steps:\n  - latency: {delay: {uniform: [2ms, 1ms]}}\n" + EXPECT, 2, "uniform.b must be"),
+        (
+            "steps:\n  - starve: {target: node-1, delay: {uniform: [2ms, 1ms]}}\n" + EXPECT,
+            2,
+            "2: steps[0].starve.delay.uniform[1]: found 0.001 s; allowed is 0.002 to 3600 s",
+        ),
+        (
+            "steps:\n  - latency: {delay: {trace: [1ms, 2h]}}\n" + EXPECT,
+            2,
+            "2: steps[0].latency.delay.trace[1]: found 7200 s; allowed is 0 to 3600 s",
+        ),
+        (
+            "steps:\n  - latency: 5h\n" + EXPECT,
+            2,
+            "2: steps[0].latency.delay: found 18000 s; allowed is 0 to 3600 s",
+        ),
+        (
+            "network: {latency: {pareto: [1s, 0]}}\n" + EXPECT,
+            1,
+            "1: network.latency.pareto[1]: found 0; allowed is 0.1 to 1000",
+        ),
+        (
+            "network: {bandwidth: 0B}\n" + EXPECT,
+            1,
+            "1: network.bandwidth.rate: found 0; allowed is 1 to 1e+12",
+        ),
+        (
+            "network: {bandwidth: {rate: 1kB, queue: 9999GB}}\n" + EXPECT,
+            1,
+            "1: network.bandwidth.queue: found 9.999e+12; allowed is 0 to 1e+12",
+        ),
         ("steps:\n  - latency: {delay: {weird: 1}}\n" + EXPECT, 2, "allowed is 5ms or one of"),
         ("steps:\n  - heal: storm\n" + EXPECT, 2, "found 'storm'; allowed are none"),
         ("steps:\n  - start: node-1\n" + EXPECT, 2, "which is there already"),

@@ -10,6 +10,8 @@ SignedDuration = Annotated[float, "signed"]
 """Seconds that may be below 0."""
 Share = Annotated[float, "share"]
 """A probability, written as a number or with a per cent sign."""
+NODES_MAX = 10_000
+"""Nodes of one cluster."""
 Nodes = Annotated[int | tuple[str, ...], "nodes"]
 """How many nodes there are, or their names."""
 Settings = Annotated[dict[str, object], "settings"]

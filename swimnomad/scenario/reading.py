@@ -28,6 +28,7 @@ import yaml
 from swimnomad.errors import ConfigError, UsageError
 from swimnomad.faults import Bandwidth, Latency
 from swimnomad.names import Value
+from swimnomad.scenario.quantities import NODES_MAX
 from swimnomad.scenario.settings import SET_ELSEWHERE, SETTING_KINDS
 from swimnomad.scenario.traces import Traces
 from swimnomad.scenario.units import parse_bytes, parse_duration, parse_share, parse_signed
@@ -131,7 +132,7 @@ class Reader:
     def _annotated(self, node: _Node, key: str, marker: str) -> object:
         if marker == "nodes":
             if isinstance(node, yaml.ScalarNode):
-                return self.quantity(node, key, _parse_int)
+                return self.quantity(node, key, _parse_count)
             return self.read(node, tuple[str, ...], key)
         if marker == "settings":
             return {
@@ -314,9 +315,21 @@ def _parse_bool(text: str) -> bool:
 
 
 def _parse_int(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 9):
-        raise UsageError(f"found {text!r}; allowed is a whole number, 0 to 999999999")
+    # A narrower range is for `sense.py` to know: what is said here must be true of all fields.
+    if not _is_whole(text):
+        raise UsageError(f"found {text[:80]!r}; allowed is a whole number of up to 9 digits")
     return int(text)
+
+
+def _parse_count(text: str) -> int:
+    if not _is_whole(text):
+        allowed = f"a whole number, 1 to {NODES_MAX}, or a list of names"
+        raise UsageError(f"found {text[:80]!r}; allowed is {allowed}")
+    return int(text)
+
+
+def _is_whole(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 9
 
 
 def _parse_number(text: str) -> float:

@@ -31,6 +31,7 @@ from swimnomad.scenario.model import (
     StartArgs,
     Step,
 )
+from swimnomad.scenario.quantities import NODES_MAX
 from swimnomad.scenario.settings import gossip_settings, serf_settings
 from swimnomad.scenario.targets import is_random, matching, random_count
 from swimnomad.scenario.vacuity import flat, vacuous
@@ -47,7 +48,6 @@ from swimnomad.serf.config import SerfConfig
 from swimnomad.sim.clock import JUMP_MAX, RATE_MAX, RATE_MIN
 from swimnomad.sim.host import DRIFT_INTERVAL_MIN, DRIFT_MAX
 
-NODES_MAX = 10_000
 TIMES_MAX = 10_000
 STEPS_MAX = 100_000
 """Steps that a run may do: a few repeats inside each other would never end."""

@@ -126,7 +126,22 @@ expect:
 @pytest.mark.parametrize(
     ("text", "line", "complaint"),
     [
-        ("cluster: {nodes: many}\n" + EXPECT, 1, "cluster.nodes: found 'many'; allowed is a whole"),
+        (
+            "cluster: {nodes: many}\n" + EXPECT,
+            1,
+            "cluster.nodes: found 'many'; allowed is a whole number, 1 to 10000, or a list of names",
+        ),
+        (
+            "cluster: {nodes: 1000000000}\n" + EXPECT,
+            1,
+            "cluster.nodes: found '1000000000'; allowed is a whole number, 1 to 10000, or a list",
+        ),
+        ("cluster: {nodes: 10001}\n" + EXPECT, 1, "found 10001 nodes; allowed are 1 to 10000"),
+        (
+            "steps:\n  - flood: {target: node-1, rate: 1000000000}\n" + EXPECT,
+            2,
+            "flood.rate: found '1000000000'; allowed is a whole number of up to 9 digits",
+        ),
         ("cluster: {nodes: 0}\n" + EXPECT, 1, "cluster: found 0 nodes; allowed are 1 to"),
         ("cluster:\n  size: 5\n" + EXPECT, 2, "cluster.size: unknown key; allowed are nodes"),
         ("cluster: {profile: fast}\n" + EXPECT, 1, "found 'fast'; allowed are lan, wan, local"),

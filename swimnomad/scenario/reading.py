@@ -275,9 +275,9 @@ class Reader:
         try:
             value.validate("")
         except UsageError as error:
-            # What is read here can be wrong in no other way.
             match = _OUT_OF_RANGE.fullmatch(str(error))
-            assert match, error
+            if match is None:
+                self.fail(node, key, str(error))
             field, allowed, found = match.groups()
             place, unit = _PLACES.get(field, field.removeprefix("values")), ""
             if isinstance(value, Latency):

@@ -129,7 +129,7 @@ expect:
         (
             "cluster: {nodes: many}\n" + EXPECT,
             1,
-            "cluster.nodes: found 'many'; allowed is a whole number, 1 to 10000, or a list of names",
+            "cluster.nodes: found 'many'; allowed is a whole number, 1 to 10000, or a list",
         ),
         (
             "cluster: {nodes: 1000000000}\n" + EXPECT,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from swimnomad.errors import UsageError
 from swimnomad.names import Value
 from swimnomad.scenario.complaint import Complaint, Complaints
+from swimnomad.scenario.idle import idle
 from swimnomad.scenario.labels import label_complaints, text_complaints
 from swimnomad.scenario.model import (
     STEP_TIMEOUT,
@@ -154,6 +155,8 @@ class _Survey:
                 yield Complaint(f"{key}.at", text)
         if isinstance(step.after, Condition):
             yield from self._condition(step.after, f"{key}.after")
+            if not step.timeout > 0:
+                yield Complaint(f"{key}.timeout", "found 0 s; allowed is above 0 s")
         elif step.timeout != STEP_TIMEOUT:
             yield Complaint(f"{key}.timeout", "allowed only with a condition to wait for (after)")
         begin = self._earliest if is_repeated else _begin(step, self._earliest)
@@ -170,6 +173,7 @@ class _Survey:
         """What is wrong with a step's arguments."""
         if reason := why_not_on(step.word, STEPS, self._on) or why_not_args(step.args, self._on):
             yield Complaint(key, reason)
+        yield from idle(step.args, key)
         match step.args:
             case RepeatArgs(times=times):
                 if not 1 <= times <= TIMES_MAX:
@@ -183,7 +187,7 @@ class _Survey:
             case HealArgs(step=healed):
                 yield from self._healed(healed, key)
             case LossArgs(share=share, burst=burst):
-                yield from burst_complaints(LinkFields(loss=share, burst=burst), key)
+                yield from burst_complaints(LinkFields(loss=share, burst=burst), key, "share")
             case PartitionArgs():
                 yield from self._cut(step.args, key)
             case SkewArgs():

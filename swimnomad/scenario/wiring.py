@@ -85,15 +85,15 @@ def bursts(share: float, length: float) -> Burst:
     return Burst(enter=min(share * leave / (1 - share), 1.0) if share < 1 else 1.0, leave=leave)
 
 
-def burst_complaints(fields: LinkFields, key: str) -> Complaints:
-    """What is wrong with losses in bursts."""
+def burst_complaints(fields: LinkFields, key: str, share_key: str = "loss") -> Complaints:
+    """What is wrong with losses in bursts; `share_key` is what their share is called at `key`."""
     share, length = fields.loss, fields.burst
     if length and not length >= 1:
         yield Complaint(f"{key}.burst", f"found {length:g}; allowed is 1 or more in a row")
     elif length and not 0 < share <= length / (length + 1):
         most = length / (length + 1)
         text = f"found {share:.4g} in bursts of {length:g}; allowed is above 0, at most {most:.4g}"
-        yield Complaint(f"{key}.loss", text)
+        yield Complaint(f"{key}.{share_key}", text)
 
 
 def network_complaints(network: NetworkSpec, names: Mapping[str, str]) -> Complaints:

@@ -185,7 +185,7 @@ expect:
     found = rules[0]["burst"]
     wanted = bursts(0.2, 4.0)
     assert Burst(found["enter"], found["leave"]) == wanted
-    with pytest.raises(ConfigError, match=r"loss\.loss: found 0.95 in bursts of 4"):
+    with pytest.raises(ConfigError, match=r"loss\.share: found 0.95 in bursts of 4"):
         load_text(text.replace("20%", "95%"))
 
 

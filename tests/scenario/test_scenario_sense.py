@@ -99,6 +99,11 @@ TIMED = "duration: 5s\n"
         ),
         ("steps:\n  - kill: random 0\n" + EXPECT, 2, "found 'random 0'; allowed are 1 to 5 nodes"),
         ("steps:\n  - kill: random 6\n" + EXPECT, 2, "found 'random 6'; allowed are 1 to 5 nodes"),
+        (
+            "steps:\n  - loss: {share: 90%, burst: 2}\n" + EXPECT,
+            2,
+            "steps[0].loss.share: found 0.9 in bursts of 2; allowed is above 0, at most 0.6667",
+        ),
     ],
 )
 def test_what_could_not_be_done_is_refused(text: str, line: int, complaint: str) -> None:
@@ -106,6 +111,55 @@ def test_what_could_not_be_done_is_refused(text: str, line: int, complaint: str)
         load_text(text)
     assert str(caught.value).startswith(f"scenario:{line}: ")
     assert complaint in str(caught.value)
+
+
+NO_SHARE = "found 0%; allowed is above 0%, up to 100%"
+NO_DELAY = "found 0 s at all times; allowed is above 0 s"
+NO_TIME = "found 0 s; allowed is above 0 s"
+
+
+@pytest.mark.parametrize(
+    ("step", "key", "complaint"),
+    [
+        ("loss: 0%", "loss.share", NO_SHARE),
+        ("loss: {share: 0, burst: 3}", "loss.share", NO_SHARE),
+        ("duplicate: 0%", "duplicate.share", NO_SHARE),
+        ("reorder: 0%", "reorder.share", NO_SHARE),
+        ("corrupt: {share: 0%, target: node-2}", "corrupt.share", NO_SHARE),
+        ("reorder: {delay: 0s}", "reorder.delay", NO_TIME),
+        ("latency: 0s", "latency.delay", NO_DELAY),
+        ("starve: {target: node-1, delay: 0s}", "starve.delay", NO_DELAY),
+        ("starve: {target: node-1, delay: {uniform: [0s, 0s]}}", "starve.delay", NO_DELAY),
+        ("starve: {target: node-1, delay: {normal: [0s, 0s]}}", "starve.delay", NO_DELAY),
+        ("starve: {target: node-1, delay: {lognormal: [0s, 2]}}", "starve.delay", NO_DELAY),
+        ("starve: {target: node-1, delay: {pareto: [0s, 2]}}", "starve.delay", NO_DELAY),
+        ("starve: {target: node-1, delay: {trace: [0s, 0ms]}}", "starve.delay", NO_DELAY),
+        ("starve: {target: node-1, for: 0s}", "starve.for", NO_TIME),
+        ("skew: {target: node-1, rate: 2, for: 0s}", "skew.for", NO_TIME),
+        ("conflict: {target: node-1, for: 0s}", "conflict.for", NO_TIME),
+        ("{after: converged, timeout: 0s, kill: node-1}", "timeout", NO_TIME),
+    ],
+)
+def test_a_step_that_would_do_nothing_is_refused(step: str, key: str, complaint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_text(f"steps:\n  - heal:\n  - {step}\n{EXPECT}")
+    assert str(caught.value) == f"scenario:3: steps[1].{key}: {complaint}"
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "loss: 0.1%",
+        "reorder: {delay: 1ms}",
+        "starve: {target: node-1, delay: {uniform: [0s, 1ms]}}",
+        "starve: {target: node-1, delay: {normal: [0s, 1ms]}}",
+        "latency: {delay: {trace: [0s, 1ms]}}",
+        "skew: {target: node-1, jump: 1s}",
+        "{after: converged, timeout: 1ms, kill: node-1}",
+    ],
+)
+def test_a_step_that_does_little_is_accepted(step: str) -> None:
+    load_text(f"steps:\n  - {step}\n{EXPECT}")
 
 
 @pytest.mark.parametrize(

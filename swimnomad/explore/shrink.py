@@ -3,7 +3,8 @@
 Four passes, in the order in which a reader gains most: steps are dropped, then whole nodes, then
 what is left is made plain (arguments as usual, times round), then the cluster's settings. The
 passes repeat until a round changes nothing or the budget of runs is spent. A candidate counts if
-it breaks the same promise with the same seed and all of its steps can be done.
+it breaks the same promise with the same seed, all of its steps can be done, and the loader of
+scenario files would take it.
 
 Dropping halves before quarters before single steps is delta debugging (Zeller and Hildebrandt,
 TSE 2002).
@@ -23,6 +24,7 @@ from swimnomad.explore.trial import Failure, run_trial
 from swimnomad.faults import Latency
 from swimnomad.names import Value
 from swimnomad.scenario.model import ClusterSpec, EventArgs, NetworkSpec, Scenario, Step
+from swimnomad.scenario.sense import complaints
 
 RUNS_MAX = 400
 """Runs that one failure may cost."""
@@ -93,6 +95,10 @@ class Shrinker:
         """Run a candidate unless that was done before; keep it if it fails in the same way."""
         key = msgspec.json.encode((candidate, seed or self._seed))
         if key in self._tried or self._runs >= RUNS_MAX:
+            return False
+        # What the loader would refuse would be a file that repeats nothing, though it may fail here
+        # in the same way: a step that does nothing, or the heal of a step that is gone.
+        if any(complaints(candidate, "sim")):
             return False
         self._tried[key] = None
         self._runs += 1

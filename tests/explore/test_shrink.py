@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from swimnomad.explore.shrink import RUNS_MAX, Shrinker, Shrunk
 from swimnomad.explore.trial import run_trial
+from swimnomad.faults import Latency
 from swimnomad.scenario.loader import check_scenario, load_text
-from swimnomad.scenario.model import RestartArgs, TargetArgs
+from swimnomad.scenario.model import (
+    HealArgs,
+    LossArgs,
+    RestartArgs,
+    SkewArgs,
+    StarveArgs,
+    Step,
+    TargetArgs,
+)
 from swimnomad.scenario.run import run_scenario
 from swimnomad.scenario.writing import to_yaml
 
@@ -88,3 +98,24 @@ def test_nodes_with_names_of_their_own_keep_them() -> None:
     found = shrink(text)
     assert [getattr(step.args, "target", ()) for step in found.scenario.steps] == [("dot",)] * 2
     assert len(found.scenario.cluster.node_regions) == 2
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        Step("loss", LossArgs(share=0.0)),
+        Step("starve", StarveArgs(("node-1",), Latency("constant", 0.0))),
+        Step("skew", SkewArgs(("node-1",))),
+        Step("heal", HealArgs(("gone",))),
+    ],
+    ids=lambda step: step.word,
+)
+def test_what_the_loader_would_refuse_is_not_kept_though_it_fails(step: Step) -> None:
+    scenario = load_text(LONG)
+    outcome = run_trial(scenario, 3)
+    assert outcome.failure is not None
+    shrinker = Shrinker(scenario, 3, outcome.failure, outcome.cluster_seconds)
+    before = shrinker.shrunk.scenario
+    assert not shrinker._attempt(replace(before, steps=(*before.steps, step)))
+    assert shrinker.shrunk == Shrunk(before, 3, outcome.failure, 0)
+    assert shrinker._attempt(before), "without that step the same counts"

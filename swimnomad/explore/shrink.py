@@ -224,7 +224,13 @@ def _plainer_delays(delay: Latency | float) -> Iterator[Latency | float]:
     if isinstance(delay, float):
         yield from _rounder(delay)
         return
-    longest = delay.b if delay.kind == "uniform" else delay.a
+    match delay.kind:
+        case "trace":
+            longest = max(delay.values)
+        case "uniform":
+            longest = delay.b
+        case _:
+            longest = delay.a
     if delay.kind != "constant":
         yield Latency("constant", longest)
     else:

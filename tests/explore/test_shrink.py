@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from swimnomad.explore.shrink import RUNS_MAX, Shrinker, Shrunk
+from swimnomad.explore.shrink import RUNS_MAX, Shrinker, Shrunk, _plainer_delays
 from swimnomad.explore.trial import run_trial
 from swimnomad.faults import Latency
 from swimnomad.scenario.loader import check_scenario, load_text
@@ -119,3 +119,16 @@ def test_what_the_loader_would_refuse_is_not_kept_though_it_fails(step: Step) ->
     assert not shrinker._attempt(replace(before, steps=(*before.steps, step)))
     assert shrinker.shrunk == Shrunk(before, 3, outcome.failure, 0)
     assert shrinker._attempt(before), "without that step the same counts"
+
+
+@pytest.mark.parametrize(
+    ("delay", "seconds"),
+    [
+        (Latency("uniform", 0.25, 0.75), 0.75),
+        (Latency("normal", 0.5, 0.1), 0.5),
+        (Latency("trace", values=(0.25, 4.0, 2.0)), 4.0),
+        (Latency("trace", values=(0.25, 4.0, 2.0), shuffled=True), 4.0),
+    ],
+)
+def test_a_distribution_becomes_one_long_delay(delay: Latency, seconds: float) -> None:
+    assert list(_plainer_delays(delay)) == [Latency("constant", seconds)]

@@ -280,9 +280,6 @@ class _Survey:
             yield Complaint(f"{key}.within", "found 'bound'; allowed only for converged")
         if word == "detected":
             yield from self._detected(expectation, key)
-        if word == "invariants" and any(map(_changes_label, flat(self._scenario.steps))):
-            text = "not possible where a restart changes a label: the invariants take for one pool"
-            yield Complaint(f"{key}.{word}", f"{text} who remembers whose address")
         step = self._steps_by_id[of][1] if of else None
         begin = self._begins[of] if of else 0.0
         if expectation.at is not None and expectation.at < begin:
@@ -302,10 +299,6 @@ class _Survey:
             place, step = self._steps_by_id[expectation.of]
         if step.word != "kill":
             yield Complaint(key, f"found {place} ({step.word}) to count from; allowed is a kill")
-
-
-def _changes_label(step: Step) -> bool:
-    return isinstance(step.args, RestartArgs) and step.args.label is not None
 
 
 def _begin(step: Step, earliest: float) -> float:

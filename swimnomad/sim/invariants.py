@@ -37,6 +37,9 @@ another if a chain of records leads from one to the other, each holding the pres
 next; members that left do not count, for nobody calls them back. Two halves of a pool whose nodes
 all moved while it was cut in two have no such chain, and no protocol could join them.
 
+Labels. Who has another label refuses every word, so for those who knew it, it is as good as gone:
+no chain leads over it, nobody may see it as alive, and whoever declares it dead is right.
+
 Watching draws no randomness and gives no input: a watched run has the journal of an unwatched one.
 """
 
@@ -196,9 +199,11 @@ class Invariants:
 
     def on_death(self, observer: str, member: str) -> None:
         """A node has just declared a member dead."""
-        running = self._running(member)
+        label = self._nodes[observer].label
+        running = [name for name in self._running(member) if self._nodes[name].label == label]
         if len(running) != 1:
-            return  # It does not run; or two claim the name, and one of them may be meant.
+            # It does not run, or elsewhere; or two claim the name, and one of them may be meant.
+            return
         name = running[0]
         calm = self._world.now - self._disturbed[name]
         if calm > self._bound:
@@ -224,16 +229,20 @@ class Invariants:
     def _wrong_views(
         self, observer: str, group: list[str], running: dict[str, WatchedCore]
     ) -> Iterator[str]:
-        members = running[observer].serf.members
+        members, label = running[observer].serf.members, running[observer].label
         for subject in group:
             member = members.get(running[subject].serf.name)
             if member is None or member.status is not Status.ALIVE:
                 seen = "not at all" if member is None else member.status.text
                 yield f"{observer} sees {subject} as {seen}"
         for name, member in members.items():
+            if member.status is not Status.ALIVE:
+                continue
             hosts = self._hosts_by_member.get(name, [name])
-            if member.status is Status.ALIVE and not any(host in running for host in hosts):
-                yield f"{observer} sees {hosts[0]} as alive, which does not run"
+            labels = [running[host].label for host in hosts if host in running]
+            if label not in labels:
+                why = "has another label" if labels else "does not run"
+                yield f"{observer} sees {hosts[0]} as alive, which {why}"
 
     # -- what disturbs
 
@@ -334,6 +343,8 @@ class WatchedCore:
         # The promises are about the inside of a node, so here, and nowhere else outside the rooms
         # of the core, the inside is looked at.
         context = core.serf._context
+        self.label = context.config.swim.label
+        """That of the pool which the node belongs to; empty if none."""
         self._serf_table = context.table
         self._table_version = -1
         self._side_counts = (0, 0)
@@ -466,7 +477,9 @@ def _groups(nodes: dict[str, WatchedCore], addresses: dict[str, Address]) -> Ite
     for name, node in nodes.items():
         for member in node.serf.members.values():
             other = by_address.get(Address(host_of_ip(member.ip), member.port))
-            if other is not None and member.status is not Status.LEFT:
+            if other is None or node.label != nodes[other].label:
+                continue
+            if member.status is not Status.LEFT:
                 links[name][other] = links[other][name] = None
     seen: dict[str, None] = {}
     for name in nodes:

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from swimnomad.errors import UsageError
 from swimnomad.faults import Latency, LinkFault
 from swimnomad.journal.writer import Journal
 from swimnomad.names import Address, Stream
 from swimnomad.scenario.bounds import convergence_bound
+from swimnomad.scenario.settings import gossip_settings
 from swimnomad.serf.config import SerfConfig
 from swimnomad.serf.inputs import ForceLeave, Leave, SerfInput
 from swimnomad.serf.node import SerfNode
@@ -471,6 +473,63 @@ def test_nodes_that_cannot_find_each_other_need_not_agree() -> None:
     assert serf_of(cluster, "stranger").swim.live_count == 1
     assert invariants.violations == []
     assert list(invariants.disagreements()) == []
+
+
+def labelled_pool(labels: dict[str, str]) -> tuple[World, SimCluster, Invariants]:
+    """As `pool`, with the labels of nodes; who boots again has the label that it has here then."""
+
+    def make(spec: NodeSpec, rng: random.Random) -> GossipCore:
+        label = labels.get(spec.name, "")
+        swim = replace(gossip_settings(PROFILE), name=spec.member_name, label=label)
+        return PlainCore(SerfConfig(swim=swim), rng)
+
+    return pool(make_core=make)
+
+
+def move_to_another_label() -> tuple[World, SimCluster, Invariants]:
+    """node-3 is back at its address, with another label than the two that knew it."""
+    labels: dict[str, str] = {}
+    world, cluster, invariants = labelled_pool(labels)
+    cluster.kill("node-3")
+    labels["node-3"] = "blue"
+    cluster.restart("node-3", same_data=True, new_address=False, join=[])
+    return world, cluster, invariants
+
+
+def test_nodes_of_different_labels_need_not_agree() -> None:
+    world, cluster, invariants = move_to_another_label()
+    world.run_for(BOUND + 5.0)
+    # It is held for failed, at the address where it is.
+    assert serf_of(cluster, "node-1")._context.table.failed == ("node-3.global",)
+    assert serf_of(cluster, "node-3").swim.live_count == 1
+    assert list(invariants.disagreements()) == []
+    assert invariants.violations == []
+
+
+def test_a_node_of_another_label_that_is_held_for_alive_is_a_disagreement() -> None:
+    _world, _cluster, invariants = move_to_another_label()
+    assert list(invariants.disagreements()) == [
+        "node-1 sees node-3 as alive, which has another label",
+        "node-2 sees node-3 as alive, which has another label",
+    ]
+
+
+def test_nodes_of_one_label_that_do_not_agree_are_reported_beside_those_of_another() -> None:
+    world, cluster, invariants = move_to_another_label()
+    world.run_for(BOUND - 5.0)
+    serf_of(cluster, "node-1")._context.table.erase("node-2.global")
+    world.run_for(10.0)
+    assert only(invariants).found == "node-1 sees node-2 as not at all"
+
+
+def test_whoever_declares_a_node_of_another_label_dead_is_right() -> None:
+    world, cluster, invariants = move_to_another_label()
+    world.run_for(BOUND + 5.0)
+    invariants.on_death("node-1", "node-3.global")
+    assert invariants.violations == []
+    set_state(cluster, "node-1", "node-2", NodeState.DEAD)
+    world.run_for(0.3)
+    assert only(invariants).invariant == "false-death"
 
 
 def test_violations_beyond_the_limit_are_not_kept() -> None:

@@ -28,6 +28,7 @@ KEYS = {
     "bootstrap_expect": "server.bootstrap_expect",
     "encrypt": "server.encrypt",
     "profile": "gossip.profile",
+    "label": "gossip.label",
     "data_dir": "data_dir",
     "leave_on_terminate": "leave_on_terminate",
     "leave_on_interrupt": "leave_on_interrupt",
@@ -53,6 +54,17 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, text: str | None) -> 
     if seconds <= 0:
         raise click.BadParameter(f"{text!r} must be above 0, as 30s")
     return seconds
+
+
+def _label(_ctx: click.Context, _param: click.Parameter, text: str | None) -> str | None:
+    from swimnomad.errors import UsageError
+    from swimnomad.wire.labels import label_bytes
+
+    try:
+        label_bytes(text or "")
+    except UsageError as error:
+        raise click.BadParameter(str(error)) from None
+    return text
 
 
 @click.command("agent")
@@ -99,6 +111,12 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, text: str | None) -> 
     "--profile",
     metavar="NAME",
     help="Gossip timings: lan, wan, local, nomad or paper. [default: nomad]",
+)
+@option(
+    "--label",
+    callback=_label,
+    metavar="TEXT",
+    help="Gossip only with agents of the same label. [default: none]",
 )
 @option("--data-dir", metavar="DIR", help="Where identity and keys are kept (absolute path).")
 @option("--leave-on-terminate", is_flag=True, help="Leave gracefully on SIGTERM.")

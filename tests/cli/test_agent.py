@@ -37,6 +37,7 @@ def test_every_flag_reaches_the_configuration() -> None:
         *("--http-port", "1", "--rpc-port", "2", "--serf-port", "3", "--bootstrap-expect", "3"),
         *("--retry-join", "a", "--retry-join", "b:1", "--retry-max", "4"),
         *("--retry-interval", "1m30s", "--encrypt", KEY, "--profile", "lan"),
+        *("--label", "blue"),
         *("--data-dir", "/var/x", "--leave-on-terminate", "--leave-on-interrupt"),
         *("--allow-faults", "--allow-any-serf", "--log-level", "warn", "--log-json"),
     )
@@ -51,6 +52,7 @@ def test_every_flag_reaches_the_configuration() -> None:
     joining = config.server.joining
     assert (joining.retry_join, joining.retry_max, joining.retry_interval) == (("a", "b:1"), 4, 90)
     assert (config.gossip.profile, config.data_dir) == ("lan", "/var/x")
+    assert (config.gossip.label, config.serf_config().swim.label) == ("blue", "blue")
     assert config.leave_on_terminate
     assert config.leave_on_interrupt
     assert config.gossip.allow_faults
@@ -97,6 +99,10 @@ def test_help_names_every_profile_and_log_level(swimnomad: CommandLine) -> None:
         assert word in text
 
 
+def test_help_names_the_label(swimnomad: CommandLine) -> None:
+    assert "--label TEXT" in swimnomad("agent", "--help").out
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [
@@ -111,6 +117,7 @@ def test_help_names_every_profile_and_log_level(swimnomad: CommandLine) -> None:
         (["--server", "--retry-interval", "-5s"], ["--retry-interval", "above 0"]),
         (["--server", "--encrypt", "zz zz"], ["encryption key", "base64"]),
         (["--server", "--encrypt", "YWJj"], ["16, 24 or 32 bytes"]),
+        (["--server", "--label", "x" * 256], ["label", "255 bytes"]),
         (["--server", "--bind", "nowhere"], ["bind_addr", "'nowhere'", "IP address"]),
         (["--server", "--data-dir", "here"], ["absolute path", "here"]),
         (["--server", "--join", "a", "--retry-join", "b"], ["retry_join and start_join"]),

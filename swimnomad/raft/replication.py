@@ -289,8 +289,8 @@ class Replication:
             return
         hint = max(1, min(sent.previous, reply.last_index + 1))
         if peer.mode is Mode.REPLICATE:
-            # Overtaken by what has been sent since, or a gap: one before it was lost or is late.
-            if sent.previous > peer.match:
+            # A gap: one before it was lost or is late. Or it was overtaken by an answer since.
+            if sent.previous >= peer.match:
                 self._probe_again(peer, max(hint, peer.match + 1))
             return
         peer.next = hint

@@ -313,8 +313,7 @@ class Replication:
         wait = min(config.retry_backoff * 2**doublings, config.retry_backoff_max)
         peer.failures += 1
         peer.is_waiting = True
-        # A probe that failed is repeated where it was; from elsewhere begin behind what is certain.
-        self._probe_again(peer, peer.next if peer.mode is Mode.PROBE else None)
+        self._probe_again(peer)
         context.set_timer(RetryReplication(address), context.now + wait)
 
     def on_retry(self, address: ServerAddress) -> None:
@@ -326,8 +325,11 @@ class Replication:
 
     def _probe_again(self, peer: Progress, next_index: int | None = None) -> None:
         self._forget_appends(peer)
+        if next_index is not None:
+            peer.next = next_index
+        elif peer.mode is not Mode.PROBE:
+            peer.next = peer.match + 1  # A probe is repeated where it was.
         peer.mode = Mode.PROBE
-        peer.next = peer.match + 1 if next_index is None else next_index
 
     def _forget_appends(self, peer: Progress) -> None:
         """Wait for none of the messages in flight any more; a yes is still welcome."""

@@ -69,9 +69,8 @@ class Transfer:
             return
         context = self._context
         peer = self._replication.get(self._target)
-        if peer is None or not peer.server.is_voter:
-            self._fail(f"{self._target} is not a voter any more")
-        elif peer.match == context.log.last_index:
+        assert peer is not None, "nobody is removed while leadership is handed over"
+        if peer.match == context.log.last_index:
             self._number, _ = context.send(self._target, TimeoutNow())
 
     def on_failure(self, number: int, reason: str) -> None:

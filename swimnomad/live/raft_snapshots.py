@@ -12,6 +12,7 @@ import itertools
 import os
 import re
 import struct
+import threading
 from pathlib import Path
 from typing import BinaryIO, Final, NoReturn
 
@@ -120,6 +121,7 @@ class SnapshotFiles:
         self._directory = directory / DIRECTORY
         self._numbers = itertools.count(1)
         self._drafts: list[SnapshotDraft] = []
+        self._lock = threading.Lock()
         try:
             self._directory.mkdir(mode=0o700, exist_ok=True)
             for path in self._directory.iterdir():
@@ -149,10 +151,11 @@ class SnapshotFiles:
         Raises:
             OSError: There is none.
         """
-        self._drafts = [draft for draft in self._drafts if draft.is_open]
         name = f"{os.getpid()}-{next(self._numbers)}{_DRAFT_SUFFIX}"
         draft = SnapshotDraft(self._directory / name)
-        self._drafts.append(draft)
+        with self._lock:  # one snapshot may be taken while another arrives
+            self._drafts = [other for other in self._drafts if other.is_open]
+            self._drafts.append(draft)
         return draft
 
     def keep(self, draft: SnapshotDraft, snapshot: Snapshot) -> None:

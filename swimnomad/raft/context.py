@@ -3,7 +3,7 @@
 A part never makes I/O and never keeps time: it reads `now`, changes the shared state, and asks for
 effects through the methods here. Two kinds of writing are put off until something depends on them:
 a term that was taken over and then voted in is made durable once, and entries of several proposals
-are. Every method that lets others know anything makes up for the term first.
+are. Every method that lets peers know anything makes up for the term first; events do not.
 """
 
 from __future__ import annotations
@@ -118,7 +118,6 @@ class Context:
 
     def emit(self, event: Event) -> None:
         """Announce an event."""
-        self.write_term()
         self.effects.append(Emit(event))
 
     def fail(self, operation: Operation, text: str, *, may_have_happened: bool = False) -> None:

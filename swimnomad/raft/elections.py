@@ -189,6 +189,7 @@ class Elections:
         self._votes.clear()
         context.in_flight.clear()
         context.cancel_timer(ElectionTimeout())
+        context.write_term()  # An only voter has told nobody so far.
         context.emit(BecameLeader(context.term))
         context.set_leader(context.config.address)
         self.on_elected()

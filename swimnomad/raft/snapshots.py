@@ -147,11 +147,12 @@ class Snapshots:
         context.write_entries()
         is_prefix = context.log.term_at(snapshot.last_index) == snapshot.last_term
         context.effects.append(PersistSnapshot(ticket, snapshot))
+        # First of all: what falls with the log is not to be announced as in force once more.
+        context.configurations.reset(snapshot)
         if not is_prefix and context.log.last_index > context.commit_index:
             context.truncate(context.commit_index + 1)
         context.snapshot = snapshot
         context.commit_index = snapshot.last_index
-        context.configurations.reset(snapshot)
         if is_prefix:
             context.configurations.scan(context.log, snapshot.last_index)
             self._cut()

@@ -3,6 +3,7 @@ from __future__ import annotations
 from swimnomad.raft.effects import (
     Answer,
     Apply,
+    Emit,
     PersistEntries,
     PersistTerm,
     PersistTruncation,
@@ -17,7 +18,7 @@ from tests.raft.raft_support import Rig, configuration_entry, entry, leading, se
 def test_a_heartbeat_makes_a_leader_known_and_says_nothing_of_the_log() -> None:
     rig = Rig("abc", 1, 1)
     assert rig.ask(AppendEntries(4, "b", commit_index=3)) == AppendEntriesReply(4, 3, True)
-    assert [type(effect) for effect in rig.effects][:1] == [PersistTerm]
+    assert [type(e) for e in rig.effects if not isinstance(e, Emit)] == [PersistTerm, Answer]
     assert rig.events(LeaderChanged) == [LeaderChanged("b", 4)]
     assert rig.node.commit_index == 0
     stats = rig.node.stats(rig.now + 0.25)
@@ -98,7 +99,7 @@ def test_a_configuration_is_in_force_at_once_and_falls_back_when_it_is_replaced(
         ConfigurationChanged(servers("ab"), 3, False),
         ConfigurationChanged(servers("abc"), 1, True),
         ConfigurationChanged(servers("ab"), 3, True),
-    ] or rig.events(ConfigurationChanged)[-1] == ConfigurationChanged(servers("ab"), 3, True)
+    ]
 
 
 def test_a_new_server_takes_everything_from_whoever_leads() -> None:

@@ -10,6 +10,7 @@ from swimnomad.raft.node import RaftNode
 from tests.raft import raft_sabotage as sabotage
 from tests.raft.raft_invariants import Broken
 from tests.raft.raft_schedules import run_many, run_schedule
+from tests.raft.raft_throughput import throughput
 
 SEEDS = 320
 CHUNK = 40
@@ -35,6 +36,11 @@ def test_the_same_seed_gives_the_same_run() -> None:
 
     assert history(7) == history(7)
     assert history(7) != history(8)
+
+
+def test_three_nodes_commit_at_a_reasonable_pace() -> None:
+    # Half of what is aimed at: machines that run tests have other things to do.
+    assert throughput(64, 6400) > 10_000
 
 
 @pytest.mark.parametrize(

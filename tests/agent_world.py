@@ -27,6 +27,7 @@ from swimnomad.nomad.keys import decode_key
 from swimnomad.nomad.leadership import Leadership
 from swimnomad.nomad.monitor import lost_line
 from swimnomad.nomad.remote import Remote
+from swimnomad.nomad.replicated import Replicated
 from swimnomad.nomad.requests import RaftStats
 from swimnomad.rpc import schemas
 from swimnomad.rpc.failures import RpcFailed, no_connection, relayed
@@ -311,7 +312,12 @@ class AgentWorld:
         self.calls: list[tuple[Address, str, str]] = []
         self.requests: list[Any] = []
 
-    def start(self, config: AgentConfig, leadership: Leadership | None = None) -> SimAgent:
+    def start(
+        self,
+        config: AgentConfig,
+        leadership: Leadership | None = None,
+        replicated: Replicated | None = None,
+    ) -> SimAgent:
         """Start an agent at the gossip address of its configuration.
 
         Nothing listens for a client-only agent.
@@ -334,7 +340,8 @@ class AgentWorld:
         node_id = str(uuid.UUID(int=rng.getrandbits(128)))
         core = NomadCore(config, rng, node_id=node_id, keyring=keyring)
         host.boot(core)
-        agent = SimAgent(Agent(config, core, services, leadership), core, services)
+        facade = Agent(config, core, services, leadership, replicated)
+        agent = SimAgent(facade, core, services)
         for rpc in (config.bind("rpc"), config.advertised("rpc")):
             self.listeners[rpc] = agent
         return agent

@@ -19,8 +19,9 @@ from swimnomad.nomad.client import KnownServers
 from swimnomad.nomad.failures import RequestFailed, role_missing
 from swimnomad.nomad.gossip_view import Json, describe_event, describe_gossip
 from swimnomad.nomad.joining import JoinReport, errors_text, find_targets, report
-from swimnomad.nomad.leadership import Leaderless, Leadership
+from swimnomad.nomad.leadership import Leaderless, Leadership, RaftLeadership
 from swimnomad.nomad.members_view import NO_MEMBER, describe_member
+from swimnomad.nomad.node_links import NodeLink
 from swimnomad.nomad.remote import Pieces
 from swimnomad.nomad.requests import AgentMonitor, Request, StatusLeader
 from swimnomad.nomad.self_config import describe_config
@@ -35,6 +36,7 @@ from swimnomad.swim.inputs import JoinTarget
 if TYPE_CHECKING:
     from swimnomad.nomad.config import AgentConfig
     from swimnomad.nomad.core import NomadCore
+    from swimnomad.nomad.replicated import Replicated
     from swimnomad.nomad.services import FaultPort, Services
 
 Reply = TypeVar("Reply")
@@ -68,6 +70,7 @@ class Agent:
         core: NomadCore | None,
         services: Services,
         leadership: Leadership | None = None,
+        replicated: Replicated | None = None,
     ) -> None:
         """Make the facade.
 
@@ -75,14 +78,20 @@ class Agent:
             config: As the agent was started.
             core: The protocol stack of a server; None for an agent that is a client only.
             services: The world.
-            leadership: Raft as this server sees it; None if there is none.
+            leadership: Raft as this server sees it; None for that of `replicated`, if any.
+            replicated: The replicated state; None if there is none.
         """
         self.config = config
         self._core = core
         self._services = services
         self._server: ServerRequests | None = None
+        self._leadership: Leadership | None = None
+        self._consensus = None if replicated is None else replicated.consensus
         if core is not None:
-            self._server = ServerRequests(config, core, services, leadership or Leaderless())
+            if leadership is None:
+                leadership = RaftLeadership(replicated.consensus) if replicated else Leaderless()
+            self._leadership = leadership
+            self._server = ServerRequests(config, core, services, leadership, replicated)
         self._known = KnownServers(_servers_of(config), config.region, services)
 
     @property
@@ -103,15 +112,19 @@ class Agent:
         """
         self._server_core()
 
-    async def ask(self, request: Request[Reply]) -> Reply:
+    async def ask(self, request: Request[Reply], link: NodeLink | None = None) -> Reply:
         """Have a request answered: here, by the leader, in another region, by one of our servers.
+
+        Args:
+            request: What is asked.
+            link: The connection of another agent that it came over, if that can be called back.
 
         Raises:
             OperationError: It was refused, or there is no way to whoever must answer it.
         """
         if self._server is None:
             return await self._known.ask(request)
-        return await self._server.answer(request)
+        return await self._server.answer(request, link)
 
     def monitor(self, request: AgentMonitor) -> AbstractAsyncContextManager[Pieces]:
         """The log of an agent, piece by piece, for the length of the block.
@@ -129,7 +142,9 @@ class Agent:
         return {
             "config": self._described_config,
             "member": NO_MEMBER if core is None else describe_member(core.serf.local_member),
-            "stats": describe_stats(self.config, core, self._services.task_count()),
+            "stats": describe_stats(
+                self.config, core, self._services.task_count(), self._leadership, self._consensus
+            ),
         }
 
     def adopt(self, config: AgentConfig) -> None:

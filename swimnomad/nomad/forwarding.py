@@ -9,8 +9,8 @@ Source: rpc.md §8.2, §8.3, §11; nomad rpc.go, forward; nomad client_agent_end
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -23,13 +23,14 @@ from swimnomad.nomad.failures import (
     node_failure,
 )
 from swimnomad.nomad.remote import Remote
+from swimnomad.nomad.requests import Query
 
 if TYPE_CHECKING:
     import random
 
     from swimnomad.nomad.core import NomadCore
     from swimnomad.nomad.leadership import Leadership
-    from swimnomad.nomad.requests import Query, Targeted
+    from swimnomad.nomad.requests import Targeted, Write
     from swimnomad.nomad.services import Services
     from swimnomad.nomad.tags import Server
 
@@ -63,14 +64,29 @@ class Forwarding:
         Raises:
             OperationError: No region, no way there, no leader; or what the other server said.
         """
+        server = await self._who_answers(request)
+        return answer() if server is None else await self._ask(server, request)
+
+    async def at_leader(
+        self, request: Query[Reply] | Write[Reply], answer: Callable[[], Awaitable[Reply]]
+    ) -> Reply:
+        """As `to_leader`, for what takes its time, writes included.
+
+        Raises:
+            OperationError: As `to_leader`, or from `answer`.
+        """
+        server = await self._who_answers(request)
+        return await (answer() if server is None else self._ask(server, request))
+
+    async def _who_answers(self, request: Query[Any] | Write[Any]) -> Server | None:
+        """The server that a request belongs to; None if that is this one."""
         if not request.region:
             raise RequestFailed("missing region for target RPC")
         if request.region != self._region:
-            return await self._ask(self._some_server(request.region), request)
-        if request.stale:
-            return answer()
-        leader = await self._find_leader()
-        return answer() if leader is None else await self._ask(leader, request)
+            return self._some_server(request.region)
+        if isinstance(request, Query) and request.stale:
+            return None
+        return await self._find_leader()
 
     def to_target(self, request: Targeted[Reply]) -> Server | None:
         """The other server that must answer a request to one particular agent; None for us.
@@ -126,7 +142,7 @@ class Forwarding:
             raise cannot_forward()
         return self._services.remote
 
-    async def _ask(self, server: Server, request: Query[Reply]) -> Reply:
+    async def _ask(self, server: Server, request: Query[Reply] | Write[Reply]) -> Reply:
         forwarded = msgspec.structs.replace(request, forwarded=True)
         return await self.remote.ask(server.address, server.region, forwarded)
 

@@ -11,14 +11,31 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
+from swimnomad.nomad.acl_requests import ACLRequests
 from swimnomad.nomad.failures import RequestFailed, node_failure, permission_denied
 from swimnomad.nomad.forwarding import Forwarding
 from swimnomad.nomad.host import describe_host
 from swimnomad.nomad.leadership import Leadership
 from swimnomad.nomad.monitor import known_level, log_pieces
+from swimnomad.nomad.node_links import NodeLink
+from swimnomad.nomad.node_reach import NodeReach
+from swimnomad.nomad.node_requests import NodeRequests
+from swimnomad.nomad.operator_requests import OperatorRequests
 from swimnomad.nomad.profiles import take_profile
 from swimnomad.nomad.remote import Pieces, StreamFailed
+from swimnomad.nomad.replicated import Replicated
 from swimnomad.nomad.requests import (
+    ACLBootstrap,
+    ACLDeletePolicies,
+    ACLDeleteTokens,
+    ACLGetPolicies,
+    ACLGetPolicy,
+    ACLGetToken,
+    ACLListPolicies,
+    ACLListTokens,
+    ACLResolveToken,
+    ACLUpsertPolicies,
+    ACLUpsertTokens,
     AgentHost,
     AgentMonitor,
     AgentProfile,
@@ -26,6 +43,19 @@ from swimnomad.nomad.requests import (
     Host,
     Members,
     NodeConnection,
+    NodeDeregister,
+    NodeGetClientAllocs,
+    NodeGetNode,
+    NodeList,
+    NodeRegister,
+    NodeUpdateStatus,
+    OperatorAutopilotGetConfiguration,
+    OperatorAutopilotSetConfiguration,
+    OperatorRaftGetConfiguration,
+    OperatorRaftRemovePeerByAddress,
+    OperatorRaftRemovePeerByID,
+    OperatorServerHealth,
+    OperatorTransferLeadershipToPeer,
     Profile,
     Query,
     RaftStats,
@@ -38,6 +68,7 @@ from swimnomad.nomad.requests import (
     StatusPing,
     StatusRaftStats,
     StatusVersion,
+    Targeted,
     Version,
 )
 from swimnomad.nomad.status import VERSION, Status
@@ -50,6 +81,7 @@ if TYPE_CHECKING:
 Reply = TypeVar("Reply")
 Asked = TypeVar("Asked", bound=Query[Any])
 Handler = Callable[[Any], Awaitable[object]]
+LinkedHandler = Callable[[Any, NodeLink | None], Awaitable[object]]
 
 
 class ServerRequests:
@@ -60,14 +92,25 @@ class ServerRequests:
     """
 
     def __init__(
-        self, config: AgentConfig, core: NomadCore, services: Services, leadership: Leadership
+        self,
+        config: AgentConfig,
+        core: NomadCore,
+        services: Services,
+        leadership: Leadership,
+        replicated: Replicated | None = None,
     ) -> None:
+        if replicated is None:
+            replicated = Replicated.nothing(services)
         self._config = config
         self._name = config.member_name
         self._services = services
         self._leadership = leadership
-        self._status = Status(config, core, leadership)
-        self._forwarding = Forwarding(core, services, leadership)
+        self._status = Status(config, core, leadership, replicated)
+        self._forwarding = forwarding = Forwarding(core, services, leadership)
+        self._reach = NodeReach(core, forwarding, replicated)
+        nodes = NodeRequests(core, services, leadership, forwarding, replicated)
+        acl = ACLRequests(services, forwarding, replicated)
+        operators = OperatorRequests(core, services, forwarding, replicated)
         self._handlers: Mapping[type, Handler] = {
             StatusPing: self._ping,
             StatusVersion: self._version,
@@ -79,14 +122,27 @@ class ServerRequests:
             RegionList: self._regions,
             AgentHost: self._host,
             AgentProfile: self._profile,
+            **_replicated_handlers(nodes, acl, operators),
+        }
+        self._linked_handlers: Mapping[type, LinkedHandler] = {
+            NodeRegister: nodes.register,
+            NodeUpdateStatus: nodes.update_status,
+            NodeGetClientAllocs: nodes.client_allocs,
         }
 
-    async def answer(self, request: Request[Reply]) -> Reply:
+    async def answer(self, request: Request[Reply], link: NodeLink | None = None) -> Reply:
         """Answer a request here or have it answered where it belongs.
+
+        Args:
+            request: What is asked.
+            link: The connection that it came over, if the one who asks can be called back on it.
 
         Raises:
             OperationError: It was refused, here or there, or could not be passed on.
         """
+        linked = self._linked_handlers.get(type(request))
+        if linked is not None:
+            return cast(Reply, await linked(request, link))
         handler = self._handlers.get(type(request))
         if handler is None:
             raise RequestFailed(f"no server answers {type(request).__name__}")
@@ -118,12 +174,16 @@ class ServerRequests:
 
     async def _host(self, request: AgentHost) -> Host:
         self._check_debug()  # here as well as where it ends: so Nomad
+        if self._is_for_node(request):
+            return await self._reach.ask(request)
         target = self._forwarding.to_target(request)
         if target is not None:
             return await self._forwarding.pass_on(target, request)
         return Host(self._name, describe_host(await self._services.host_facts()))
 
     async def _profile(self, request: AgentProfile) -> Profile:
+        if self._is_for_node(request):
+            return await self._reach.ask(request)
         target = self._forwarding.to_target(request)
         if target is not None:
             return await self._forwarding.pass_on(target, request)
@@ -171,7 +231,40 @@ class ServerRequests:
             return request
         return msgspec.structs.replace(request, region=self._config.region)
 
+    def _is_for_node(self, request: Targeted[Any]) -> bool:
+        """Whether a request is for a client node of this region."""
+        return bool(request.node_id) and request.region == self._config.region
+
     def _check_debug(self) -> None:
         # Without ACLs nobody has rights; then the operator must have opened this.
         if not self._config.enable_debug:
             raise permission_denied()
+
+
+def _replicated_handlers(
+    nodes: NodeRequests, acl: ACLRequests, operators: OperatorRequests
+) -> Mapping[type, Handler]:
+    """What answers requests about the replicated state."""
+    return {
+        NodeDeregister: nodes.deregister,
+        NodeGetNode: nodes.get,
+        NodeList: nodes.list,
+        ACLBootstrap: acl.bootstrap,
+        ACLUpsertPolicies: acl.upsert_policies,
+        ACLDeletePolicies: acl.delete_policies,
+        ACLGetPolicy: acl.get_policy,
+        ACLGetPolicies: acl.get_policies,
+        ACLListPolicies: acl.list_policies,
+        ACLUpsertTokens: acl.upsert_tokens,
+        ACLDeleteTokens: acl.delete_tokens,
+        ACLGetToken: acl.get_token,
+        ACLResolveToken: acl.resolve_token,
+        ACLListTokens: acl.list_tokens,
+        OperatorRaftGetConfiguration: operators.raft_configuration,
+        OperatorRaftRemovePeerByAddress: operators.remove_by_address,
+        OperatorRaftRemovePeerByID: operators.remove_by_id,
+        OperatorTransferLeadershipToPeer: operators.transfer_leadership,
+        OperatorAutopilotGetConfiguration: operators.autopilot,
+        OperatorAutopilotSetConfiguration: operators.set_autopilot,
+        OperatorServerHealth: operators.health,
+    }

@@ -1,7 +1,7 @@
 """The `stats` object of `/v1/agent/self`: blocks of strings, read from what runs.
 
-Nomad's blocks `raft`, `vault` and `client` describe parts this version does not have; they are
-absent, not invented.
+The block `raft` is there if Raft runs. Nomad's block `vault` describes a part this version does not
+have; it is absent, not invented.
 
 Source: nomad-agent.md §15.
 """
@@ -12,9 +12,14 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from swimnomad.names import Address
+from swimnomad.nomad.leadership import contact_text
+
 if TYPE_CHECKING:
     from swimnomad.nomad.config import AgentConfig
+    from swimnomad.nomad.consensus import Consensus
     from swimnomad.nomad.core import NomadCore
+    from swimnomad.nomad.leadership import Leadership
 
 Stats = dict[str, dict[str, str]]
 
@@ -22,19 +27,69 @@ Stats = dict[str, dict[str, str]]
 _GO_ARCH = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm"}
 
 
-def describe_stats(config: AgentConfig, core: NomadCore | None, tasks: int) -> Stats:
-    """Every block this agent has; `core` is None for an agent that is no server."""
+def describe_stats(
+    config: AgentConfig,
+    core: NomadCore | None,
+    tasks: int,
+    leadership: Leadership | None = None,
+    consensus: Consensus | None = None,
+) -> Stats:
+    """Every block this agent has.
+
+    Args:
+        config: Of the agent.
+        core: None for an agent that is no server.
+        tasks: Tasks alive in the process.
+        leadership: Raft as requests see it; None for a server without.
+        consensus: Raft itself; None for a server without.
+    """
     stats = {"runtime": _runtime(tasks)}
     if core is not None:
+        leader = None if leadership is None else leadership.leader
+        leads = leadership is not None and leadership.leads
         stats["nomad"] = {
             "server": "true",
-            "leader": "false",
-            "leader_addr": "",
+            "leader": "true" if leads else "false",
+            "leader_addr": "" if leader is None else str(leader),
             "bootstrap": "true" if config.server.bootstrap_expect == 1 else "false",
             "known_regions": str(len(core.servers.peers)),
         }
+        if consensus is not None:
+            own = Address(core.serf.swim.address.host, config.advertised("rpc").port)
+            stats["raft"] = _raft(consensus, own)
         stats["serf"] = dict(core.serf.stats())
     return stats
+
+
+def _raft(consensus: Consensus, own: Address) -> dict[str, str]:
+    """Raft; `own` is where this server speaks it."""
+    status, peers = consensus.status, consensus.configuration
+    voters = [peer.address for peer in peers if peer.is_voter]
+    shown = " ".join(
+        f"{{Suffrage:{'Voter' if peer.is_voter else 'Nonvoter'} ID:{peer.id} "
+        f"Address:{peer.address}}}"
+        for peer in peers
+    )
+    return {
+        "state": status.role,
+        "term": str(status.term),
+        "last_log_index": str(status.last_log_index),
+        "last_log_term": str(status.last_log_term),
+        "commit_index": str(status.commit_index),
+        "applied_index": str(status.applied_index),
+        "fsm_pending": str(status.fsm_pending),
+        "last_snapshot_index": str(status.last_snapshot_index),
+        "last_snapshot_term": str(status.last_snapshot_term),
+        "protocol_version": str(status.protocol_version),
+        "protocol_version_min": "0",
+        "protocol_version_max": "3",
+        "snapshot_version_min": "0",
+        "snapshot_version_max": "1",
+        "latest_configuration_index": "0",
+        "latest_configuration": f"[{shown}]",
+        "num_peers": str(len(voters) - 1 if own in voters else 0),
+        "last_contact": contact_text(status),
+    }
 
 
 def _runtime(tasks: int) -> dict[str, str]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from swimnomad.nomad.config import AgentConfig
     from swimnomad.nomad.core import NomadCore
     from swimnomad.nomad.leadership import Leadership
+    from swimnomad.nomad.replicated import Replicated
 
 VERSION = Version(NOMAD_VERSION, {"protocol": 1, "api.major": 1, "api.minor": 1})
 
@@ -22,7 +23,14 @@ VERSION = Version(NOMAD_VERSION, {"protocol": 1, "api.major": 1, "api.minor": 1}
 class Status:
     """The answers of a server, read from its core at the moment of asking."""
 
-    def __init__(self, config: AgentConfig, core: NomadCore, leadership: Leadership) -> None:
+    def __init__(
+        self,
+        config: AgentConfig,
+        core: NomadCore,
+        leadership: Leadership,
+        replicated: Replicated,
+    ) -> None:
+        self._links = replicated.links
         self._config = config
         self._core = core
         self._leadership = leadership
@@ -47,7 +55,10 @@ class Status:
         return tuple(self._core.servers.regions)
 
     def node_connection(self, request: StatusHasNodeConn) -> NodeConnection:
-        """Whether a node is connected here. None is yet: no node registers with this version."""
+        """Whether a node is connected here."""
         if not request.node_id:
             raise RequestFailed("Must provide the NodeID")
-        return NodeConnection(False)
+        link = self._links.newest(request.node_id)
+        if link is None:
+            return NodeConnection(False)
+        return NodeConnection(True, link.established)

@@ -5,15 +5,40 @@ Source: rpc.md §6, §7, §9.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from swimnomad.errors import MalformedMessage, OperationError
 from swimnomad.nomad.failures import RequestFailed
 from swimnomad.nomad.remote import StreamFailed
 from swimnomad.nomad.requests import (
+    ACLBootstrap,
+    ACLDeletePolicies,
+    ACLDeleteTokens,
+    ACLGetPolicies,
+    ACLGetPolicy,
+    ACLGetToken,
+    ACLListPolicies,
+    ACLListTokens,
+    ACLResolveToken,
+    ACLUpsertPolicies,
+    ACLUpsertTokens,
     AgentHost,
     AgentMonitor,
     AgentProfile,
+    NodeDeregister,
+    NodeGetClientAllocs,
+    NodeGetNode,
+    NodeList,
+    NodeRegister,
+    NodeUpdateStatus,
+    OperatorAutopilotGetConfiguration,
+    OperatorAutopilotSetConfiguration,
+    OperatorRaftGetConfiguration,
+    OperatorRaftRemovePeerByAddress,
+    OperatorRaftRemovePeerByID,
+    OperatorServerHealth,
+    OperatorTransferLeadershipToPeer,
     RegionList,
     Request,
     StatusHasNodeConn,
@@ -29,6 +54,7 @@ from swimnomad.rpc.failures import BadArguments, RpcFailed, unknown_method
 
 if TYPE_CHECKING:
     from swimnomad.nomad.agent import Agent
+    from swimnomad.nomad.node_links import NodeLink
     from swimnomad.rpc.schemas import Codec
     from swimnomad.rpc.service import Peer, StreamingHandler, StreamWriter
 
@@ -54,6 +80,60 @@ METHODS: Final[dict[type[Request[Any]], Method]] = {
     RegionList: Method("Region.List", schemas.REGION_LIST, schemas.NAMES),
     AgentHost: Method("Agent.Host", schemas.AGENT_HOST, schemas.HOST),
     AgentProfile: Method("Agent.Profile", schemas.AGENT_PROFILE, schemas.PROFILE),
+    NodeRegister: Method("Node.Register", schemas.NODE_REGISTER, schemas.NODE_UPDATE),
+    NodeUpdateStatus: Method("Node.UpdateStatus", schemas.NODE_UPDATE_STATUS, schemas.NODE_UPDATE),
+    NodeDeregister: Method("Node.Deregister", schemas.NODE_DEREGISTER, schemas.NODE_UPDATE),
+    NodeGetNode: Method("Node.GetNode", schemas.NODE_GET_NODE, schemas.NODE_FOUND),
+    NodeList: Method("Node.List", schemas.NODE_LIST, schemas.NODES_FOUND),
+    NodeGetClientAllocs: Method(
+        "Node.GetClientAllocs", schemas.NODE_GET_CLIENT_ALLOCS, schemas.CLIENT_ALLOCS
+    ),
+    ACLBootstrap: Method("ACL.Bootstrap", schemas.ACL_BOOTSTRAP, schemas.TOKENS_WRITTEN),
+    ACLUpsertPolicies: Method(
+        "ACL.UpsertPolicies", schemas.ACL_UPSERT_POLICIES, schemas.WRITTEN_AT
+    ),
+    ACLDeletePolicies: Method(
+        "ACL.DeletePolicies", schemas.ACL_DELETE_POLICIES, schemas.WRITTEN_AT
+    ),
+    ACLGetPolicy: Method("ACL.GetPolicy", schemas.ACL_GET_POLICY, schemas.POLICY_FOUND),
+    ACLGetPolicies: Method("ACL.GetPolicies", schemas.ACL_GET_POLICIES, schemas.POLICIES_FOUND),
+    ACLListPolicies: Method("ACL.ListPolicies", schemas.ACL_LIST_POLICIES, schemas.POLICIES_LISTED),
+    ACLUpsertTokens: Method("ACL.UpsertTokens", schemas.ACL_UPSERT_TOKENS, schemas.TOKENS_WRITTEN),
+    ACLDeleteTokens: Method("ACL.DeleteTokens", schemas.ACL_DELETE_TOKENS, schemas.WRITTEN_AT),
+    ACLGetToken: Method("ACL.GetToken", schemas.ACL_GET_TOKEN, schemas.TOKEN_FOUND),
+    ACLResolveToken: Method("ACL.ResolveToken", schemas.ACL_RESOLVE_TOKEN, schemas.TOKEN_FOUND),
+    ACLListTokens: Method("ACL.ListTokens", schemas.ACL_LIST_TOKENS, schemas.TOKENS_LISTED),
+    OperatorRaftGetConfiguration: Method(
+        "Operator.RaftGetConfiguration",
+        schemas.OPERATOR_RAFT_GET_CONFIGURATION,
+        schemas.RAFT_CONFIGURATION,
+    ),
+    OperatorRaftRemovePeerByAddress: Method(
+        "Operator.RaftRemovePeerByAddress",
+        schemas.OPERATOR_RAFT_REMOVE_PEER_BY_ADDRESS,
+        schemas.DONE,
+    ),
+    OperatorRaftRemovePeerByID: Method(
+        "Operator.RaftRemovePeerByID", schemas.OPERATOR_RAFT_REMOVE_PEER_BY_ID, schemas.DONE
+    ),
+    OperatorTransferLeadershipToPeer: Method(
+        "Operator.TransferLeadershipToPeer",
+        schemas.OPERATOR_TRANSFER_LEADERSHIP_TO_PEER,
+        schemas.DONE,
+    ),
+    OperatorAutopilotGetConfiguration: Method(
+        "Operator.AutopilotGetConfiguration",
+        schemas.OPERATOR_AUTOPILOT_GET_CONFIGURATION,
+        schemas.AUTOPILOT,
+    ),
+    OperatorAutopilotSetConfiguration: Method(
+        "Operator.AutopilotSetConfiguration",
+        schemas.OPERATOR_AUTOPILOT_SET_CONFIGURATION,
+        schemas.YES_OR_NO,
+    ),
+    OperatorServerHealth: Method(
+        "Operator.ServerHealth", schemas.OPERATOR_SERVER_HEALTH, schemas.REGION_HEALTH
+    ),
 }
 """Methods of one request and one reply, by the request that asks for them."""
 
@@ -73,8 +153,17 @@ class AgentMethods:
     certificates.
     """
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(
+        self, agent: Agent, link_of: Callable[[Peer], NodeLink | None] = lambda peer: None
+    ) -> None:
+        """Serve an agent.
+
+        Args:
+            agent: Who answers.
+            link_of: The connection of a peer as one that a client node can be called back on.
+        """
         self._agent = agent
+        self._link_of = link_of
 
     async def answer(self, method: str, arguments: bytes, peer: Peer) -> bytes:
         """Carry out a call.
@@ -97,7 +186,7 @@ class AgentMethods:
             raise unknown_method(method, SERVICES)
         request = decode_arguments(entry.arguments, arguments)
         try:
-            reply = await self._agent.ask(request)
+            reply = await self._agent.ask(request, self._link_of(peer))
         except OperationError as error:
             raise as_rpc_failure(error) from None
         return entry.reply.encode(reply)

@@ -13,15 +13,23 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
+import trio
 
 from swimnomad.names import Address
 from swimnomad.nomad.config import AgentConfig, ServerConfig
+from swimnomad.nomad.consensus import RaftPeer
+from swimnomad.nomad.replicated import Replicated
 from swimnomad.nomad.requests import RaftStats
+from swimnomad.nomad.state.commands import RegisterNode, SetAutopilot, SetNodeStatus
+from swimnomad.nomad.state.records import AutopilotConfig, computed_class
+from swimnomad.nomad.state.store import StateStore
 from swimnomad.rpc.failures import RpcFailed
 from swimnomad.rpc.methods import BY_NAME, AgentMethods
 from tests.agent_world import PEER, AgentWorld, FakeRaft
 from tests.http.http_support import QUICK
+from tests.nomad.consensus_fakes import LoneRaft, WatchedState, apply, replicated
 from tests.vectors.rpc_vectors import bare, is_from_client, plain, take, take_all
 
 VECTORS: list[dict[str, Any]] = json.loads(
@@ -33,6 +41,22 @@ SERVERS = ("s1", "s2", "s3", "s-leader", "s-follower", "g1", "e1", "a1", "d1", "
 
 PLAYED_AT = {"agents/Status.Peers": "nl1"}
 """Calls that were recorded before the server had a leader, and who is in that state here."""
+
+NOT_RECORDED = {
+    "ACL.DeletePolicies",
+    "ACL.DeleteTokens",
+    "ACL.GetPolicy",
+    "ACL.GetToken",
+    "ACL.ListPolicies",
+    "ACL.ListTokens",
+    "ACL.UpsertPolicies",
+    "ACL.UpsertTokens",
+    "Node.Deregister",
+    "Operator.AutopilotSetConfiguration",
+    "Operator.RaftRemovePeerByID",
+    "Operator.TransferLeadershipToPeer",
+}
+"""Methods that are not among the recorded calls at these servers."""
 
 NO_ACLS = "this version has no access control"
 NO_NODES = "no node registers with this version"
@@ -64,7 +88,7 @@ def config_of(node: str, host: str, region: str = "global", *, debug: bool = Fal
 
 
 async def servers() -> dict[str, AgentMethods]:
-    """The recorded servers by name, in their three pools."""
+    """The recorded servers by name, in their pools."""
     voters = tuple(Address(f"127.0.61.{number}", 4647) for number in (3, 2, 1))
     follower = FakeRaft(leader=S2, voters=voters, raft_stats=_stats("10.869087ms"))
     leading = FakeRaft(leads=True, leader=S2, voters=voters)
@@ -85,10 +109,56 @@ async def servers() -> dict[str, AgentMethods]:
     found: dict[str, AgentMethods] = {}
     for pool in pools:
         world = AgentWorld()
-        agents = [world.start(config, raft) for config, raft in pool]
+        agents = []
+        for config, raft in pool:
+            if raft is None:
+                agents.append(world.start(config, raft))
+                continue
+            kept = replicated_at(config.name, raft)
+            agents.append(world.start(config, raft, kept))
+            assert isinstance(kept.watch, WatchedState)
+            kept.watch.sleep = agents[-1].services.sleep
         await world.join(*agents)
         found |= {agent.agent.config.name: AgentMethods(agent.agent) for agent in agents}
     return found | {"s-leader": found["s2"], "s-follower": found["s1"]}
+
+
+def arguments_of(name: str) -> bytes:
+    """What somebody asked in a recorded call."""
+    vector = next(vector for vector in VECTORS if vector["name"] == name)
+    data = bare(vector["messages"][0])[1]
+    return data[take(data)[1] :]
+
+
+NODES = {"global": "agents/Node.Register", "eu": "agents/Node.Register region eu"}
+"""The registrations of the recorded nodes, by region."""
+
+
+def recorded_state(region: str) -> StateStore:
+    """The state of the recorded servers of a region, as their indexes tell of it."""
+    state = StateStore()
+    request = BY_NAME["Node.Register"].arguments.decode_untrusted(arguments_of(NODES[region]))
+    node = msgspec.structs.replace(request.node, computed_class=computed_class(request.node))
+    apply(state, SetAutopilot(AutopilotConfig(), initial=True), 4)
+    apply(state, RegisterNode(node), 7)
+    apply(state, SetNodeStatus(node.id, "ready", 1_795_426_203), 8)
+    registered = msgspec.structs.replace(node, status="ready", status_updated_at=1_795_426_208)
+    apply(state, RegisterNode(registered), 9)
+    return state
+
+
+def replicated_at(name: str, raft: FakeRaft) -> Replicated:
+    """The replicated state of a recorded server."""
+    state = recorded_state("eu" if name == "e1" else "global")
+    peers = tuple(RaftPeer(str(address), address) for address in raft.voters)
+    lone = LoneRaft(state, leads=raft.leads, leader=raft.leader, configuration=peers)
+    services = WatchedState(state, never)
+    return replicated(lone, services, acl_enabled=name == "a1")
+
+
+async def never(seconds: float) -> None:
+    """As much time as one likes, and nothing changes."""
+    await trio.lowlevel.checkpoint()
 
 
 def _stats(contact: str) -> RaftStats:
@@ -133,7 +203,7 @@ CALLS = list(recorded_calls())
 
 def test_enough_is_recorded() -> None:
     assert len(CALLS) >= 60
-    assert {call.method for call in CALLS} >= set(BY_NAME)
+    assert {call.method for call in CALLS} & set(BY_NAME) == set(BY_NAME) - NOT_RECORDED
     names = {call.name for call in CALLS} | {stream.name for stream in STREAMS}
     assert set(DIFFERENT) <= names
 
@@ -185,12 +255,66 @@ def _host(body: dict[bytes, Any]) -> object:
     return body[b"AgentID"], sorted(data), interface
 
 
+_UTC = b"\xff\xff"
+
+
+def _in_utc(time: bytes) -> bytes:
+    """A time without its zone: real servers write that of the machine."""
+    return time[:-2] + _UTC
+
+
+def _node(body: dict[bytes, Any]) -> object:
+    """A reply with a node: times differ, and the class is a digest of our own."""
+    node = body[b"Node"]
+    if node is None:
+        return body
+    assert node[b"ComputedClass"].startswith(b"v1:")
+    events = [{**event, b"Timestamp": _in_utc(event[b"Timestamp"])} for event in node[b"Events"]]
+    del events[0][b"Timestamp"]  # of the first registration, which is recorded elsewhere
+    other = {b"ComputedClass": b"", b"Events": events, b"StatusUpdatedAt": 0}
+    return {**body, b"Node": {**node, **other}}
+
+
+def _update(body: dict[bytes, Any]) -> object:
+    """A reply to a registration or heartbeat: TTLs are drawn, logs differ in length."""
+    assert 10e9 <= body[b"HeartbeatTTL"] <= 20e9
+    assert body[b"Index"] == body[b"NodeModifyIndex"]
+    servers = sorted(body[b"Servers"], key=lambda server: server[b"RPCAdvertiseAddr"])
+    other = {b"HeartbeatTTL": 0, b"Index": 0, b"NodeModifyIndex": 0, b"Servers": servers}
+    return {**body, **other}
+
+
+def _without_index(body: dict[bytes, Any]) -> object:
+    assert body[b"Index"] >= 1
+    return {**body, b"Index": 0}
+
+
+def _bootstrap(body: dict[bytes, Any]) -> object:
+    (token,) = body[b"Tokens"]
+    assert token[b"CreateIndex"] == token[b"ModifyIndex"] == body[b"Index"]
+    assert len(token[b"AccessorID"]) == len(token[b"SecretID"]) == 36
+    drawn = (b"AccessorID", b"SecretID", b"CreateIndex", b"ModifyIndex", b"CreateTime")
+    return {key: value for key, value in token.items() if key not in drawn}
+
+
+def _allocs(body: dict[bytes, Any]) -> object:
+    # Some were recorded before there was a leader.
+    return {**body, b"KnownLeader": True, b"LastContact": 0}
+
+
 _COMPARABLE: dict[str, Callable[[Any], object]] = {
     "Status.Members": _members,
     "Status.Peers": sorted,
     "Status.HasNodeConn": sorted,  # the names of the fields: no node is connected here
     "Agent.Profile": _profile,
     "Agent.Host": _host,
+    "Node.GetNode": _node,
+    "Node.Register": _update,
+    "Node.UpdateStatus": _update,
+    "Node.GetClientAllocs": _allocs,
+    "ACL.Bootstrap": _bootstrap,
+    "ACL.GetPolicies": _without_index,
+    "ACL.ResolveToken": _without_index,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,12 +38,15 @@ from swimnomad.raft.messages import (
 from swimnomad.raft.servers import Configuration, Server
 from swimnomad.raft.snapshot import Snapshot
 from swimnomad.rpc.limits import RpcLimits
-from swimnomad.rpc.listener import serve_rpc
+from swimnomad.rpc.listener import Door, serve_rpc
 from swimnomad.rpc.raft_codec import WRONG_PROTOCOL, encode_reply, encode_request
 from swimnomad.rpc.raft_entries import RaftWireLimits
 from swimnomad.rpc.raft_lines import RaftLimits
 from swimnomad.rpc.raft_transport import RaftTransport
+from swimnomad.rpc.serving import Server as RpcServer
+from swimnomad.tls.contexts import AgentTls
 from tests.rpc.rpc_support import PATIENCE, FakeService, RecordingLog
+from tests.tls.pki import Pki
 
 A, B = "127.0.0.1:4647", "127.0.0.2:4647"
 HERE = Address("127.0.0.1", 50_000)
@@ -522,6 +526,58 @@ async def test_a_snapshot_may_take_longer_than_a_call(autojump_clock: MockClock)
         made.other.receive(item.ticket, Sink())
         await trio.sleep(25)
         assert made.other_inbox.items[1] == SnapshotReceived(item.ticket)
+
+
+# --- TLS ------------------------------------------------------------------------------------------
+
+
+class TlsWorld:
+    """A transport that dials a door with TLS."""
+
+    def __init__(self, server: AgentTls, client: AgentTls | None) -> None:
+        self.inbox, self.other_inbox = Inbox(), Inbox()
+        self.log = RecordingLog()
+        self.other = RaftTransport(self.other_inbox)
+        self.door = Door(
+            RpcServer(FakeService(), log=self.log), server.rpc_server, self.other.serve
+        )
+        self.transport = RaftTransport(
+            self.inbox, tls=client.rpc_client if client else None, dial=self._dial
+        )
+        self.nursery: trio.Nursery
+
+    async def _dial(self, to: Address) -> trio.abc.Stream:
+        ours, theirs = memory_stream_pair()
+        self.door.enter(HERE)
+        self.nursery.start_soon(self.door.serve, theirs, HERE, Address("127.0.0.2", 4647))
+        await trio.lowlevel.checkpoint()
+        return ours
+
+
+async def test_raft_goes_through_tls(tmp_path: Path) -> None:
+    pki = Pki(tmp_path)
+    tls = AgentTls(pki.config(pki.issue(), verify_server_hostname=True))
+    made = TlsWorld(tls, tls)
+    async with trio.open_nursery() as made.nursery:
+        await made.nursery.start(made.transport.run)
+        made.transport.send(B, ENTRY, 1)
+        (item,) = await made.other_inbox.until(1)
+        made.other.answer(item.ticket, YES)
+        assert await made.inbox.until(1) == [ReplyReceived(1, YES)]
+        made.nursery.cancel_scope.cancel()
+
+
+async def test_whoever_has_no_certificate_speaks_no_raft(tmp_path: Path) -> None:
+    pki = Pki(tmp_path)
+    tls = AgentTls(pki.config(pki.issue(), verify_server_hostname=True))
+    made = TlsWorld(tls, None)
+    async with trio.open_nursery() as made.nursery:
+        await made.nursery.start(made.transport.run)
+        made.transport.send(B, VOTE, 1)
+        (failed,) = await made.inbox.until(1)
+        assert failed.failure is Failure.LOST
+        assert "non-TLS connection attempted with RequireTLS set" in made.log.messages
+        made.nursery.cancel_scope.cancel()
 
 
 # --- on real sockets ------------------------------------------------------------------------------

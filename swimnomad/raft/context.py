@@ -56,10 +56,9 @@ class Outgoing:
         at: When we asked.
         round: Of heartbeats: the round they belong to.
         commit: Of entries: up to here the receiver learns that they are committed.
-        is_obsolete: We do not wait for it any more; a yes is still good news.
     """
 
-    __slots__ = ("at", "commit", "is_obsolete", "kind", "last", "previous", "round", "term", "to")
+    __slots__ = ("at", "commit", "kind", "last", "previous", "round", "term", "to")
 
     def __init__(
         self, to: ServerAddress, request: Request, term: int, at: float, previous: int, last: int
@@ -72,7 +71,6 @@ class Outgoing:
         self.last = last
         self.round = 0
         self.commit = 0
-        self.is_obsolete = False
 
 
 class Context:
@@ -238,10 +236,9 @@ class Context:
 
     def compact(self, last: int) -> None:
         """Take the entries up to `last` out of the log, here and on disk."""
-        if last >= self.log.first_index or last > self.log.last_index:
-            self.write_entries()
-            self.log.compact(last)
-            self.effects.append(PersistCompaction(last))
+        self.write_entries()
+        self.log.compact(last)
+        self.effects.append(PersistCompaction(last))
 
     def _emit_configuration(self) -> None:
         known = self.configurations

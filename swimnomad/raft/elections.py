@@ -207,9 +207,8 @@ class Elections:
             self._take_vote(sent.to)
 
     def _take_vote(self, voter: ServerAddress) -> None:
-        if self._context.state in (State.PRE_CANDIDATE, State.CANDIDATE):
-            self._votes[voter] = None
-            self._count()
+        self._votes[voter] = None
+        self._count()
 
     # --- voting -----------------------------------------------------------------------------------
 

@@ -42,10 +42,6 @@ class Reads:
         self._waiting: list[_Read] = []
         self._round_asked = 0
 
-    def __len__(self) -> int:
-        """How many wait."""
-        return len(self._waiting)
-
     def add(self, read: ReadIndex) -> None:
         """Take a read, or say why it fails."""
         context = self._context

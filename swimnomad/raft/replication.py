@@ -13,7 +13,6 @@ the last one, so that every round gets somewhere.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 
 from swimnomad.raft.context import Context, Outgoing
 from swimnomad.raft.events import PeerFailed, PeerForgot, PeerRecovered, ReplyRefused
@@ -204,9 +203,7 @@ class Replication:
 
     def on_append_reply(self, number: int, sent: Outgoing, reply: AppendEntriesReply) -> None:
         """A follower answered to entries (never with a newer term: that was seen to before)."""
-        peer = self._peers.get(sent.to)
-        if peer is None:
-            return
+        peer = self._peers[sent.to]
         peer.contact = self._context.now
         was_awaited = _remove(peer, number)
         if reply.success:
@@ -220,13 +217,10 @@ class Replication:
 
     def on_heartbeat_reply(self, number: int, sent: Outgoing, reply: AppendEntriesReply) -> None:
         """A follower answered to a heartbeat."""
-        peer = self._peers.get(sent.to)
-        if peer is None:
-            return
+        peer = self._peers[sent.to]
         context = self._context
         peer.contact = context.now
-        with suppress(ValueError):
-            peer.heartbeats.remove(number)
+        peer.heartbeats.remove(number)
         if not reply.success:
             return
         peer.round = max(peer.round, sent.round)
@@ -234,15 +228,13 @@ class Replication:
             # It is there again: why wait.
             self.on_retry(peer.server.address)
         elif peer.appends and peer.mode is not Mode.SNAPSHOT:
-            oldest = context.in_flight.get(peer.appends[0])
-            if oldest is None or sent.at - oldest.at > context.config.heartbeat_timeout:
+            oldest = context.in_flight[peer.appends[0]]
+            if sent.at - oldest.at > context.config.heartbeat_timeout:
                 self._probe_again(peer)
 
     def on_snapshot_reply(self, number: int, sent: Outgoing, reply: InstallSnapshotReply) -> None:
         """A follower answered to a snapshot."""
-        peer = self._peers.get(sent.to)
-        if peer is None:
-            return
+        peer = self._peers[sent.to]
         peer.contact = self._context.now
         was_awaited = _remove(peer, number)
         if reply.success:
@@ -253,9 +245,7 @@ class Replication:
 
     def on_failure(self, number: int, sent: Outgoing, reason: str) -> None:
         """A message with entries, a heartbeat or a snapshot has no answer."""
-        peer = self._peers.get(sent.to)
-        if peer is None:
-            return
+        peer = self._peers[sent.to]
         if number in peer.heartbeats:
             peer.heartbeats.remove(number)
             if peer.until is not None:
@@ -335,11 +325,7 @@ class Replication:
         """Wait for none of the messages in flight any more; a yes is still welcome."""
         context = self._context
         while peer.appends:
-            number = peer.appends.popleft()
-            sent = context.in_flight.get(number)
-            if sent is not None:
-                sent.is_obsolete = True
-                peer.obsolete.append(number)
+            peer.obsolete.append(peer.appends.popleft())
         while len(peer.obsolete) > context.config.appends_in_flight_max:
             context.in_flight.pop(peer.obsolete.popleft(), None)
 
@@ -378,8 +364,6 @@ def _remove(peer: Progress, number: int) -> bool:
     if peer.appends and peer.appends[0] == number:
         peer.appends.popleft()
         return True
-    for numbers in (peer.appends, peer.obsolete):
-        if number in numbers:
-            numbers.remove(number)
-            return numbers is peer.appends
-    return False
+    is_awaited = number in peer.appends
+    (peer.appends if is_awaited else peer.obsolete).remove(number)
+    return is_awaited

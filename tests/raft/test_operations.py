@@ -44,10 +44,12 @@ from swimnomad.raft.messages import (
 from swimnomad.raft.servers import Server, Suffrage
 from swimnomad.raft.stats import State
 from swimnomad.raft.timers import (
+    CommitTick,
     ElectionTimeout,
     HeartbeatTick,
     LeaseCheck,
     OperationDeadline,
+    RetryReplication,
     TransferDeadline,
 )
 from tests.raft.raft_support import Rig, configuration_entry, entry, leading, servers
@@ -533,7 +535,7 @@ def test_what_was_not_written_when_storage_failed_never_is() -> None:
 def test_leader_timers_that_come_late_do_nothing() -> None:
     rig = leading()
     rig.ask(AppendEntries(5, "b"))
-    for timer in (HeartbeatTick(), LeaseCheck()):
+    for timer in (HeartbeatTick(), LeaseCheck(), CommitTick(), RetryReplication("b")):
         assert rig.feed(TimerFired(timer)) == []
     rig = leading()
     assert rig.feed(TimerFired(ElectionTimeout())) == []

@@ -248,16 +248,25 @@ def test_followers_hear_of_a_commit_soon_and_until_they_say_so() -> None:
     assert CommitTick() not in rig.timers
 
 
-def test_answers_from_who_left_are_nobodys() -> None:
-    rig = leading()
-    rig.fire(HeartbeatTick)
-    number, _ = rig.heartbeats()["b"]
-    rig.node._replication._peers.clear()
-    before = rig.node.commit_index
-    rig.node._replication.on_append_reply(
-        number, rig.node._context.in_flight[number], AppendEntriesReply(2, 2, True)
-    )
-    assert rig.node.commit_index == before
+def test_a_late_yes_ends_the_pause() -> None:
+    rig = leading(append_entries_max=1)
+    propose(rig, 2)
+    first, second = [(e.number, e.request) for e in rig.of(Send) if e.to == "b"]
+    rig.fail(second[0])
+    assert RetryReplication("b") in rig.timers
+    rig.yes(*first)  # type: ignore[arg-type]
+    assert RetryReplication("b") not in rig.timers
+    assert rig.appends()["b"][1].previous_index == 3
+
+
+def test_failed_and_late_ones_beyond_a_window_are_forgotten() -> None:
+    rig = leading(append_entries_max=1, appends_in_flight_max=2)
+    propose(rig, 2)
+    for _ in range(5):
+        (number, _) = rig.appends()["b"]
+        rig.fail(number)
+        rig.fire(RetryReplication)
+    assert len(rig.node._context.in_flight) < 10
 
 
 @pytest.mark.parametrize("count", [1, 5])

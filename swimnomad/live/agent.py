@@ -18,13 +18,14 @@ from swimnomad.errors import OperationError, UsageError
 from swimnomad.http.app import create_app
 from swimnomad.http.serve import serve
 from swimnomad.journal.recipe import generator
-from swimnomad.live.bind import bind_pair
+from swimnomad.live.bind import BoundSockets, bind_pair
 from swimnomad.live.endpoint import GossipEndpoint
 from swimnomad.live.event_log import EventLog
 from swimnomad.live.identity import load_keyring, node_id
 from swimnomad.live.journaling import ENCRYPTED_JOURNAL, LiveJournal, fresh_seed
 from swimnomad.live.log import AgentLog, Level, level_of
 from swimnomad.live.nurseries import plain_nursery
+from swimnomad.live.raft_server import RaftServer
 from swimnomad.live.retry_join import Join, retry_join
 from swimnomad.live.rpc_ends import RpcEnds
 from swimnomad.live.services import LiveServices
@@ -50,6 +51,7 @@ class LiveAgent:
         config: As given, with the ports that the system chose in place of 0.
         facade: What the HTTP API asks.
         core: The protocol stack of a server; None for an agent that is a client only.
+        raft: Raft and the replicated state of a server; None with it.
         endpoint: What drives the core; None with it.
         http: Where the HTTP API listens.
         log: The agent's log.
@@ -71,43 +73,66 @@ class LiveAgent:
         self._rpc = RpcEnds(config, self._tls, log)
         resources.callback(self._rpc.close)
         config = msgspec.structs.replace(config, tls=self._shown_tls(config))
+        self.raft: RaftServer | None = None
         shim: FaultShim | None = None
         if config.server.enabled:
             config = _with_port(config, rpc=self._rpc.port)
             sockets = bind_pair(config.bind("serf"))
             resources.callback(sockets.close)
             config = _with_port(config, serf=sockets.address.port)
-            seed = fresh_seed()
-            keyring = load_keyring(config, log.write)
-            self.core = NomadCore(
-                config,
-                generator(seed),
-                node_id=node_id(config),
-                keyring=keyring,
-                nonces=partial(os.urandom, NONCE_BYTES),
-            )
             shim = FaultShim(random.Random()) if config.gossip.allow_faults else None
-            start = Start(config.advertised("serf"))
-            witness = None
-            if config.gossip.journal:
-                if keyring is not None:
-                    raise UsageError(ENCRYPTED_JOURNAL)
-                journal = LiveJournal(config, self.core, seed, start.advertise, log)
-                resources.callback(journal.close)
-                witness = journal.step
-            self.endpoint = GossipEndpoint(
-                self.core, sockets, start=start, shim=shim, journal=witness
-            )
-            event_log = EventLog(config.member_name, log.write, trio.current_time)
-            self.endpoint.hub.listen(event_log.note)
+            self._make_server(config, sockets, shim, resources)
         self.config = config
         self.http = config.bind("http")
         self.services = LiveServices(
             self.endpoint, shim, self.stop, log=log, remote=self._rpc.remote
         )
-        self.facade = Agent(config, self.core, self.services)
+        replicated = None if self.raft is None else self.raft.replicated
+        self.facade = Agent(config, self.core, self.services, replicated=replicated)
         self._http_stop = trio.Event()
         self._http_done = trio.Event()
+
+    def _make_server(
+        self,
+        config: AgentConfig,
+        sockets: BoundSockets,
+        shim: FaultShim | None,
+        resources: ExitStack,
+    ) -> None:
+        """Put the parts together that only servers have: gossip and Raft."""
+        log = self.log
+        seed = fresh_seed()
+        identifier = node_id(config)
+        keyring = load_keyring(config, log.write)
+        self.core = NomadCore(
+            config,
+            generator(seed),
+            node_id=identifier,
+            keyring=keyring,
+            nonces=partial(os.urandom, NONCE_BYTES),
+        )
+        start = Start(config.advertised("serf"))
+        witness = None
+        if config.gossip.journal:
+            if keyring is not None:
+                raise UsageError(ENCRYPTED_JOURNAL)
+            journal = LiveJournal(config, self.core, seed, start.advertise, log)
+            resources.callback(journal.close)
+            witness = journal.step
+        self.endpoint = GossipEndpoint(self.core, sockets, start=start, shim=shim, journal=witness)
+        event_log = EventLog(config.member_name, log.write, trio.current_time)
+        self.endpoint.hub.listen(event_log.note)
+        self.raft = RaftServer(
+            config,
+            self.core,
+            identifier,
+            self._rpc,
+            log,
+            force_leave=self._force_leave,
+            on_failure=self._on_raft_failure,
+        )
+        resources.callback(self.raft.close)
+        self.raft.listen(self.endpoint.hub)
 
     @property
     def http_url(self) -> str:
@@ -122,8 +147,9 @@ class LiveAgent:
             OperationError: If none of the addresses to join at the start answered.
         """
         await self._rpc.start(nursery, self.facade)
-        if self.endpoint is not None:
+        if self.endpoint is not None and self.raft is not None:
             await nursery.start(self.endpoint.serve)
+            await self.raft.start(nursery)
         self.http = await nursery.start(self._serve_http)
         self._adopt(_with_port(self.config, http=self.http.port))
         if self.endpoint is None:
@@ -187,6 +213,14 @@ class LiveAgent:
         except OperationError as error:
             return JoinReport(0, str(error))
         return JoinReport(len(await self.facade.servers()), "")
+
+    async def _force_leave(self, name: str) -> None:
+        await self.facade.force_leave(name, prune=False)
+
+    def _on_raft_failure(self, reason: str) -> None:
+        """A server that cannot keep its word stops."""
+        self.log.write(Level.ERROR, "agent", "stopping, Raft cannot go on", error=reason)
+        self.stop.request(leave=False, status=1)
 
     def _adopt(self, config: AgentConfig) -> None:
         self.config = config

@@ -223,6 +223,12 @@ class LiveConsensus:
         )
 
     @property
+    def has_state(self) -> bool:
+        """Whether this server ever took part in anything: only one that did not is bootstrapped."""
+        node = self.node
+        return bool(node.term or node.log.last_index or node.commit_index)
+
+    @property
     def pending_effects(self) -> int:
         """What waits for the disk."""
         return len(self._stream)
@@ -340,6 +346,10 @@ class LiveConsensus:
                 await self._own()
         finally:
             self._stop()
+
+    def close(self) -> None:
+        """Let go of the store, if `serve` never ran."""
+        self._store.close()
 
     async def _own(self) -> None:
         while True:

@@ -17,7 +17,6 @@ from swimnomad.raft.events import (
     ElectionStarted,
     LeaderChanged,
     LostLeadership,
-    NodeStopped,
     PeerFailed,
     PeerForgot,
     PeerRecovered,
@@ -61,7 +60,6 @@ class RaftLog:
                 peer=event.address,
                 acknowledged=event.acknowledged_index,
             ),
-            NodeStopped: lambda event: self._say(Level.INFO, "stopped", reason=event.reason),
         }
 
     def note(self, event: Event) -> None:

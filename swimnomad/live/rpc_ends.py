@@ -13,18 +13,22 @@ import msgspec
 import trio
 
 from swimnomad.live.log import AgentLog, level_of
+from swimnomad.names import Address
 from swimnomad.nomad.agent import Agent
 from swimnomad.nomad.config import AgentConfig
 from swimnomad.rpc.limits import RpcLimits
 from swimnomad.rpc.listener import open_listener, serve_rpc
 from swimnomad.rpc.methods import AgentMethods
 from swimnomad.rpc.pool import Pool
+from swimnomad.rpc.raft_transport import RaftInbox, RaftTransport
 from swimnomad.rpc.remote import PoolRemote
 from swimnomad.rpc.service import Level
 from swimnomad.tls.contexts import AgentTls
+from swimnomad.tls.names import names_of, role_name
 
 MODULE = "nomad.rpc"
 CLIENT_MODULE = "client.rpc"
+RAFT_MODULE = "nomad.raft"
 
 IDLE_STREAMS_OF_CLIENT = 2
 IDLE_TIMEOUT_OF_CLIENT = 300.0
@@ -54,15 +58,34 @@ class RpcEnds:
         if config.server.enabled:
             self._listener = open_listener(bind)
             self.port = self._listener.getsockname()[1]
+        # The system would call everybody on loopback from 127.0.0.1: that hides which agent
+        # calls, and all of them together would share one limit on connections.
+        is_loopback = ipaddress.ip_address(bind.host).is_loopback
+        self._source_host = bind.host if is_loopback else None
+        self._region = config.region
+        self._checks_roles = config.tls.verify_server_hostname
+        self._raft: RaftTransport | None = None
         self._pool = Pool(
-            self._limits,
-            tls.rpc_client,
-            # The system would call everybody on loopback from 127.0.0.1: that hides which agent
-            # calls, and all of them together would share one limit on connections.
-            source_host=bind.host if ipaddress.ip_address(bind.host).is_loopback else None,
-            log=self._log,
+            self._limits, tls.rpc_client, source_host=self._source_host, log=self._log
         )
         self.remote = PoolRemote(self._pool)
+
+    def raft_transport(self, inbox: RaftInbox, protocol: int) -> RaftTransport:
+        """How Raft speaks over this agent's port; `serve_raft` is the other half.
+
+        Args:
+            inbox: Where inputs for the node go.
+            protocol: The version of Raft's protocol, 2 or 3.
+        """
+        self._raft = RaftTransport(
+            inbox,
+            protocol=protocol,
+            region=self._region,
+            tls=self._tls.rpc_client,
+            source_host=self._source_host,
+            log=self._log_raft,
+        )
+        return self._raft
 
     async def start(self, nursery: trio.Nursery, facade: Agent) -> None:
         """Serve and call in the background from now on; a client's servers are kept in order."""
@@ -76,6 +99,7 @@ class RpcEnds:
             AgentMethods(facade),
             self._limits,
             self._tls.rpc_server,
+            raft=None if self._raft is None else self._serve_raft,
             log=self._log,
         )
         await nursery.start(serve)
@@ -85,8 +109,26 @@ class RpcEnds:
         if self._listener is not None:
             self._listener.close()
 
+    async def _serve_raft(self, connection: trio.abc.Stream, remote: Address) -> None:
+        """Serve a Raft connection, unless its certificate says that it is not from a server.
+
+        The listener lets clients of the region in, which may call but have no part in Raft. Nomad
+        1.0.4 lets them; later versions do not (CVE-2021-37218).
+        """
+        assert self._raft is not None
+        if self._checks_roles and isinstance(connection, trio.SSLStream):
+            wanted = role_name("server", self._region)
+            if wanted not in names_of(connection.getpeercert()):
+                text = "Raft connection refused: its certificate is not that of a server"
+                self._log("warn", text, remote_addr=remote, wanted=wanted)
+                return
+        await self._raft.serve(connection, remote)
+
     def _log(self, level: Level, message: str, **pairs: object) -> None:
         self._agent_log.write(level_of(level), self._module, message, **pairs)
+
+    def _log_raft(self, level: Level, message: str, **pairs: object) -> None:
+        self._agent_log.write(level_of(level), RAFT_MODULE, message, **pairs)
 
 
 def limits_of(config: AgentConfig) -> RpcLimits:

@@ -10,6 +10,7 @@ Source: agent-http.md §1.
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -25,7 +26,7 @@ from swimnomad.http.streams import CONTENT_TYPE, EventStream
 from swimnomad.nomad.durations import duration_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from starlette.types import Receive, Scope, Send
 
@@ -108,10 +109,35 @@ class _Door:
         if body is None:
             return text_answer(413, f"the body must not exceed {BODY_BYTES_MAX} bytes")
         call = Call(method, query, body, name, _token(scope))
-        value = await self._endpoint.handler(self._agent, call)
+        if self._endpoint.checks_blocking and query.first("index").strip("0"):
+            value = await _unless_gone(receive, partial(self._endpoint.handler, self._agent, call))
+        else:
+            value = await self._endpoint.handler(self._agent, call)
         if isinstance(value, Answer | EventStream):
             return value
         return Answer(200, encode_json(value, pretty=query.pretty), JSON)
+
+
+async def _unless_gone(receive: Receive, ask: Callable[[], Awaitable[object]]) -> object:
+    """What is asked for, which may take minutes; an empty answer if the caller goes away first."""
+    value: object = Answer()
+    failure: Exception | None = None
+
+    async def watch_caller() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch_caller)
+        try:
+            value = await ask()
+        except Exception as error:  # to be raised outside of the nursery, which would wrap it
+            failure = error
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return value
 
 
 def _log_failure(scope: Scope, answer: Answer, text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from swimnomad.http import extensions, nomad_endpoints
+from swimnomad.http import extensions, nomad_endpoints, state_endpoints
 from swimnomad.http.calls import Call
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ Handler = Callable[["Agent", Call], Awaitable[object]]
 
 GET = ("GET",)
 WRITE = ("PUT", "POST")
+ANY = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""The handler itself has its say about methods."""
 
 
 class Endpoint(NamedTuple):
@@ -37,6 +39,23 @@ ENDPOINTS = (
     Endpoint("/v1/status/leader", GET, nomad_endpoints.leader, True),
     Endpoint("/v1/status/peers", GET, nomad_endpoints.raft_peers, True),
     Endpoint("/v1/regions", GET, nomad_endpoints.regions, True),
+    Endpoint("/v1/nodes", GET, state_endpoints.nodes, True),
+    Endpoint("/v1/node/{name:path}", ANY, state_endpoints.node, True),
+    Endpoint("/v1/operator/raft/{name:path}", ANY, state_endpoints.raft, True),
+    Endpoint(
+        "/v1/operator/autopilot/configuration", (*GET, *WRITE), state_endpoints.autopilot, True
+    ),
+    Endpoint("/v1/operator/autopilot/health", ANY, state_endpoints.server_health, True),
+    Endpoint("/v1/acl/bootstrap", WRITE, state_endpoints.acl_bootstrap),
+    Endpoint("/v1/acl/policies", GET, state_endpoints.acl_policies, True),
+    Endpoint(
+        "/v1/acl/policy/{name:path}", (*GET, *WRITE, "DELETE"), state_endpoints.acl_policy, True
+    ),
+    Endpoint("/v1/acl/tokens", GET, state_endpoints.acl_tokens, True),
+    Endpoint("/v1/acl/token", WRITE, state_endpoints.new_acl_token),
+    Endpoint(
+        "/v1/acl/token/{name:path}", (*GET, *WRITE, "DELETE"), state_endpoints.acl_token, True
+    ),
     Endpoint("/v1/swimnomad/gossip", GET, extensions.gossip),
     Endpoint("/v1/swimnomad/events", GET, extensions.events),
     Endpoint("/v1/swimnomad/leave", WRITE, extensions.leave),

@@ -54,6 +54,10 @@ class Forwarding:
     def _region(self) -> str:
         return self._core.region
 
+    @property
+    def _own_name(self) -> str:
+        return self._core.serf.local_member.name
+
     async def to_leader(self, request: Query[Reply], answer: Callable[[], Reply]) -> Reply:
         """Have a request answered by the leader of its region, or by any server if it is stale.
 
@@ -121,7 +125,7 @@ class Forwarding:
                 raise no_leader()
         else:
             found = self._look_up(server_id, region)
-        return None if found.name == self._core.serf.local_member.name else found
+        return None if found.name == self._own_name else found
 
     async def pass_on(self, server: Server, request: Query[Reply]) -> Reply:
         """Ask another server in the caller's name.
@@ -168,7 +172,9 @@ class Forwarding:
 
     def _known_leader(self) -> Server | None:
         leader: Address | None = self._leadership.leader
-        return None if leader is None else self._core.servers.local_peers.get(leader)
+        found = None if leader is None else self._core.servers.local_peers.get(leader)
+        # Who is said to lead, and does not itself, has just lost the lead; asking it goes round.
+        return None if found is None or found.name == self._own_name else found
 
     async def _find_leader(self) -> Server | None:
         """The server that leads; None if that is this one. Waits for one to be elected.

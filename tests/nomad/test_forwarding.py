@@ -332,3 +332,11 @@ async def test_without_rpc_nothing_is_forwarded() -> None:
     one = AgentWorld().start(client("127.0.61.1"))
     one.services.remote = None
     assert await refusal(one, StatusLeader()) == words
+
+
+async def test_a_server_that_lost_the_lead_does_not_ask_itself() -> None:
+    raft = FakeRaft.alone(S1)
+    raft.leads = False
+    world, (one,) = await region_of(raft)
+    assert await refusal(one, StatusLeader()) == "No cluster leader"
+    assert not world.calls

@@ -34,8 +34,8 @@ from swimnomad.nomad.replicated import Replicated
 from swimnomad.nomad.state.store import StateStore
 from swimnomad.nomad.tags import parse_server
 from swimnomad.raft.config import RaftConfig, timings
+from swimnomad.raft.events import ConfigurationChanged
 from swimnomad.serf.events import MemberReaped
-from swimnomad.swim.effects import Event
 
 PROTOCOL_DEFAULT: Final = 2
 
@@ -108,11 +108,13 @@ class RaftServer:
             heartbeats=heartbeats,
             new_id=lambda: str(uuid.uuid4()),
             health=node.health,
+            acl_enabled=bool(config.foreign.get("acl.enabled")),
         )
 
     def listen(self, gossip: EventHub) -> None:
         """Hear what gossip tells."""
         gossip.listen(self._note)
+        self.consensus.hub.listen(self._note)
         self.duties.listen(gossip)
 
     async def start(self, nursery: trio.Nursery) -> None:
@@ -125,13 +127,19 @@ class RaftServer:
         """Let go of the files of a server that never started."""
         self.consensus.close()
 
-    def _note(self, event: Event) -> None:
-        """Gossip tells something: which servers there are may have changed."""
-        if isinstance(event, ServerAdded | ServerRemoved | MemberReaped):
+    def _note(self, event: object) -> None:
+        """What servers there are, or whom Raft counts, may have changed."""
+        if isinstance(event, ServerAdded | ServerRemoved | MemberReaped | ConfigurationChanged):
             self.introduce()
 
     def introduce(self) -> None:
-        """Tell Raft which servers of the region gossip knows, whatever their status."""
+        """Tell Raft which servers of the region gossip knows, whatever their status.
+
+        Not before it has a configuration: until then it listens to whoever brings one. The leader
+        may be a server of which gossip has not told yet, and that can take a push/pull.
+        """
+        if not self.consensus.configuration:
+            return
         servers = map(parse_server, self._core.serf.members.values())
         self.consensus.introduce(
             server.address

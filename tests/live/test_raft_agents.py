@@ -16,6 +16,7 @@ from swimnomad.live.raft_database import FILE
 from swimnomad.live.raft_server import multiplier_of, raft_config
 from swimnomad.names import Address
 from swimnomad.nomad.config import AgentConfig, ServerConfig
+from swimnomad.nomad.consensus import RaftPeer
 from swimnomad.nomad.requests import OperatorRaftGetConfiguration, StatusLeader, StatusPeers
 from swimnomad.nomad.state.commands import UpsertPolicies
 from swimnomad.nomad.state.outcomes import Written
@@ -117,6 +118,17 @@ async def test_a_server_that_joins_later_becomes_a_peer() -> None:
         await until(lambda: len(first.raft.consensus.configuration) == 2)  # type: ignore[union-attr]
         await write_policy(first, "readers")
         await until(lambda: policies_of(second) == ["readers"])
+
+
+@pytest.mark.live
+async def test_a_new_server_listens_to_a_leader_of_which_gossip_has_not_told_it() -> None:
+    async with open_agent(expecting(1, "s1")) as first, open_agent(expecting(0, "s2")) as second:
+        await until(lambda: known_leader([first]) is not None)
+        assert first.raft is not None
+        address = second.config.advertised("rpc")
+        peer = RaftPeer(str(address), address)
+        await first.raft.consensus.add_server(peer, trio.current_time() + 5)
+        await until(lambda: known_leader([first, second]) is not None)
 
 
 @pytest.mark.live

@@ -157,10 +157,7 @@ def raft_config(config: AgentConfig, node_id: str) -> RaftConfig:
     address = str(config.advertised("rpc"))
     protocol = config.server.raft_protocol or PROTOCOL_DEFAULT
     basis = RaftConfig(address if protocol < UUID_PROTOCOL else node_id, address)
-    stretched = timings(multiplier_of(config))
-    # Multipliers below 1, for demonstrations, need not make a leader ask the dead more often.
-    stretched["retry_backoff_max"] = max(stretched["retry_backoff_max"], basis.retry_backoff_max)
-    return msgspec.structs.replace(basis, **stretched)
+    return msgspec.structs.replace(basis, **timings(multiplier_of(config)))
 
 
 def multiplier_of(config: AgentConfig) -> float:

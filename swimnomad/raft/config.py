@@ -84,13 +84,11 @@ class RaftConfig(Value, frozen=True):
                 f"leader_lease {self.leader_lease} must not exceed"
                 f" heartbeat_timeout {self.heartbeat_timeout}"
             )
-        for name in self.__struct_fields__:
+        for name in COUNTS:
             least = 0 if name == "trailing_entries" else 1
             value = getattr(self, name)
-            if (name.endswith("_max") or name.endswith("_threshold")) and value < least:
+            if value < least:
                 raise UsageError(f"{name} must be at least {least}, not {value}")
-        if self.trailing_entries < 0:
-            raise UsageError(f"trailing_entries must be at least 0, not {self.trailing_entries}")
 
 
 DURATIONS = (
@@ -101,6 +99,12 @@ DURATIONS = (
     "retry_backoff",
     "retry_backoff_max",
     "snapshot_interval",
+)
+
+COUNTS = tuple(
+    name
+    for name in RaftConfig.__struct_fields__
+    if name.endswith(("_max", "_threshold", "_entries")) and name not in DURATIONS
 )
 
 NOMAD_TIMINGS = {

@@ -25,6 +25,8 @@ def test_timings_are_nomads_times_the_multiplier() -> None:
     assert config.leader_lease == 2.5
     assert config.commit_interval == 0.25
     config.validate()
+    quick: dict[str, Any] = timings(0.2)
+    RaftConfig(id="a", address="a", **quick).validate()
     for wrong in (0, -1, 11, float("nan")):
         with pytest.raises(UsageError, match="raft multiplier"):
             timings(wrong)

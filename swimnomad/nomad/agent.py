@@ -8,14 +8,15 @@ Source: agent-http.md §3-5.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from swimnomad.errors import OperationError, UsageError
-from swimnomad.names import Value
+from swimnomad.names import Address, Value
 from swimnomad.nomad.client import KnownServers
+from swimnomad.nomad.client_requests import ClientRequests, OwnLink
 from swimnomad.nomad.failures import RequestFailed, role_missing
 from swimnomad.nomad.gossip_view import Json, describe_event, describe_gossip
 from swimnomad.nomad.joining import JoinReport, errors_text, find_targets, report
@@ -23,10 +24,16 @@ from swimnomad.nomad.leadership import Leaderless, Leadership, RaftLeadership
 from swimnomad.nomad.members_view import NO_MEMBER, describe_member
 from swimnomad.nomad.node_links import NodeLink
 from swimnomad.nomad.remote import Pieces
-from swimnomad.nomad.requests import AgentMonitor, Request, StatusLeader
+from swimnomad.nomad.requests import (
+    AgentHost,
+    AgentMonitor,
+    Request,
+    StatusLeader,
+    Targeted,
+)
 from swimnomad.nomad.self_config import describe_config
 from swimnomad.nomad.server import ServerRequests
-from swimnomad.nomad.stats import describe_stats
+from swimnomad.nomad.stats import describe_client, describe_stats
 from swimnomad.serf.events import ForceLeaveFinished
 from swimnomad.serf.inputs import ForceLeave, Join, Leave
 from swimnomad.serf.lifecycle import Lifecycle
@@ -34,6 +41,7 @@ from swimnomad.swim.events import JoinFinished, LeaveFinished
 from swimnomad.swim.inputs import JoinTarget
 
 if TYPE_CHECKING:
+    from swimnomad.nomad.client_node import ClientNode
     from swimnomad.nomad.config import AgentConfig
     from swimnomad.nomad.core import NomadCore
     from swimnomad.nomad.replicated import Replicated
@@ -62,7 +70,12 @@ class Health(Value, frozen=True):
 
 
 class Agent:
-    """Everything that can be asked of one agent, over HTTP or RPC."""
+    """Everything that can be asked of one agent, over HTTP or RPC.
+
+    Attributes:
+        config: As the agent goes by it now.
+        on_answer: Called when servers have answered something that its node did not ask.
+    """
 
     def __init__(
         self,
@@ -71,6 +84,7 @@ class Agent:
         services: Services,
         leadership: Leadership | None = None,
         replicated: Replicated | None = None,
+        node: ClientNode | None = None,
     ) -> None:
         """Make the facade.
 
@@ -80,6 +94,7 @@ class Agent:
             services: The world.
             leadership: Raft as this server sees it; None for that of `replicated`, if any.
             replicated: The replicated state; None if there is none.
+            node: The node of an agent that is a client; None for one that does not register.
         """
         self.config = config
         self._core = core
@@ -93,6 +108,13 @@ class Agent:
             self._leadership = leadership
             self._server = ServerRequests(config, core, services, leadership, replicated)
         self._known = KnownServers(_servers_of(config), config.region, services)
+        self._node = node
+        self._client: ClientRequests | None = None
+        self._own_link: OwnLink | None = None
+        if node is not None:
+            self._client = ClientRequests(config, node.node.id, services)
+            self._own_link = OwnLink(self._client, services.wall_time())
+        self.on_answer: Callable[[], None] = lambda: None
 
     @property
     def is_server(self) -> bool:
@@ -122,9 +144,50 @@ class Agent:
         Raises:
             OperationError: It was refused, or there is no way to whoever must answer it.
         """
-        if self._server is None:
-            return await self._known.ask(request)
-        return await self._server.answer(request, link)
+        if self._client is not None and self._is_for_client(request):
+            return await self._client.ask(request)
+        if self._server is not None:
+            return await self._server.answer(request, link)
+        reply = await self._known.ask(request)
+        self.on_answer()
+        return reply
+
+    async def ask_servers(self, request: Request[Reply]) -> Reply:
+        """Ask for the node of this agent: the servers, or the one in the same agent.
+
+        Raises:
+            OperationError: It was refused, or no server can be reached.
+        """
+        if self._server is not None:
+            return await self._server.answer(request, self._own_link)
+        return await self._known.ask(request)
+
+    def use_servers(self, servers: Sequence[Address]) -> None:
+        """Know exactly these servers from now on, as a heartbeat was answered."""
+        self._known.use(servers)
+
+    def pass_over_server(self) -> None:
+        """Ask other servers first: this one has kept the node waiting too long."""
+        self._known.pass_over()
+
+    def forget_link(self, link: NodeLink) -> None:
+        """A connection that requests came over is closed."""
+        if self._server is not None:
+            self._server.forget_link(link)
+
+    @property
+    def client(self) -> ClientRequests | None:
+        """What servers may ask of the node of this agent; None if it has none."""
+        return self._client
+
+    def _is_for_client(self, request: Request[Reply]) -> bool:
+        """Whether a request is for the node of this agent."""
+        assert self._node is not None
+        if not isinstance(request, Targeted):
+            return False
+        if request.node_id:
+            return request.node_id.lower() == self._node.node.id
+        return self._server is None and isinstance(request, AgentHost) and not request.server_id
 
     def monitor(self, request: AgentMonitor) -> AbstractAsyncContextManager[Pieces]:
         """The log of an agent, piece by piece, for the length of the block.
@@ -132,6 +195,12 @@ class Agent:
         Raises:
             StreamFailed: From the block's entry or from the pieces.
         """
+        if self._client is not None and self._node is not None:
+            is_own = request.node_id.lower() == self._node.node.id
+            if is_own or (self._server is None and not request.node_id):
+                return self._client.monitor(request)
+            if self._server is None:
+                return self._known.stream(request)
         if self._server is None:
             raise role_missing()
         return self._server.monitor(request)
@@ -139,12 +208,16 @@ class Agent:
     def describe_self(self) -> Json:
         """Configuration, own member and statistics."""
         core = self._core
+        stats = describe_stats(
+            self.config, core, self._services.task_count(), self._leadership, self._consensus
+        )
+        if self._node is not None:
+            now = self._services.now()
+            stats["client"] = describe_client(self._node, self._known.known, now)
         return {
             "config": self._described_config,
             "member": NO_MEMBER if core is None else describe_member(core.serf.local_member),
-            "stats": describe_stats(
-                self.config, core, self._services.task_count(), self._leadership, self._consensus
-            ),
+            "stats": stats,
         }
 
     def adopt(self, config: AgentConfig) -> None:
@@ -208,6 +281,7 @@ class Agent:
         """
         self.require_client()
         await self._known.replace(addresses)
+        self.on_answer()
 
     async def keep_servers_balanced(self) -> None:
         """Reorder the servers of a client now and then; never returns."""

@@ -6,7 +6,8 @@ Source: rpc.md §12.3, §12.4; agent-http.md §4.2; nomad client/rpc.go, client/
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,7 +16,8 @@ from swimnomad.names import Address
 from swimnomad.nomad.failures import NO_LEADER, RequestFailed, cannot_forward, no_servers
 from swimnomad.nomad.forwarding import HOLD_TIME, PAUSE_MAX
 from swimnomad.nomad.joining import BadAddress, errors_text
-from swimnomad.nomad.requests import Query, Request, StatusPing
+from swimnomad.nomad.remote import Pieces, StreamFailed
+from swimnomad.nomad.requests import AgentMonitor, Query, Request, StatusPing
 from swimnomad.nomad.server_list import ServerList, resolve_server
 
 if TYPE_CHECKING:
@@ -46,6 +48,21 @@ class KnownServers:
         self._services = services
         self._unresolved: Sequence[str] = tuple(written)
         self._list = ServerList((), services.rng)
+
+    @property
+    def known(self) -> Sequence[Address]:
+        """Every server whose address is known by now, the one to ask first."""
+        return self._list.in_order
+
+    def use(self, servers: Iterable[Address]) -> None:
+        """Know exactly these from now on, as the servers themselves said."""
+        self._unresolved = ()
+        self._list.replace(servers)
+
+    def pass_over(self) -> None:
+        """Ask others first: the one that is asked first has kept somebody waiting too long."""
+        if self.known:
+            self._list.note_failure(self.known[0])
 
     async def addresses(self) -> list[str]:
         """Every known server, reachable or not, as sorted text."""
@@ -83,6 +100,19 @@ class KnownServers:
                     raise
             # Or all that lost the same leader would come back together.
             await self._services.sleep(self._services.rng.uniform(0.0, PAUSE_MAX))
+
+    @asynccontextmanager
+    async def stream(self, request: AgentMonitor) -> AsyncIterator[Pieces]:
+        """The log of an agent, by way of the first server.
+
+        Raises:
+            StreamFailed: From the block's entry or from the pieces.
+        """
+        known = await self._resolved()
+        if not known.in_order:
+            raise StreamFailed(str(no_servers()), code=500)
+        async with self._remote.stream(known.in_order[0], self._region, request) as pieces:
+            yield pieces
 
     async def replace(self, written: Sequence[str]) -> None:
         """Know exactly those of these servers that answer a ping; all are pinged at once.

@@ -12,10 +12,17 @@ Source: rpc.md §7; agent-http.md §4.8; nomad client/lib/streamframer/framer.go
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncGenerator, Callable
-from typing import Protocol
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+
+from swimnomad.nomad.remote import Pieces, StreamFailed
+
+if TYPE_CHECKING:
+    from swimnomad.nomad.requests import AgentMonitor
+    from swimnomad.nomad.services import Services
 
 HEARTBEAT = 1.0
 """Seconds between two signs of life."""
@@ -125,3 +132,18 @@ async def log_pieces(
             report_at = now + REPORT_INTERVAL
         for piece in pieces:
             yield piece
+
+
+@asynccontextmanager
+async def own_log(services: Services, request: AgentMonitor) -> AsyncIterator[Pieces]:
+    """The log of this agent, as the request wants it, for the length of the block.
+
+    Raises:
+        StreamFailed: There is no such level.
+    """
+    level = known_level(request.level)
+    if level is None:
+        raise StreamFailed("Unknown log level", code=400)
+    with services.log_lines(level, as_json=request.json) as lines:
+        async with aclosing(log_pieces(lines, services.now, plain=request.plain)) as pieces:
+            yield pieces

@@ -8,10 +8,14 @@ Source: rpc.md §11; nomad client_rpc.go.
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeVar
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from swimnomad.nomad.identifiers import key_of
-from swimnomad.nomad.requests import Request
+from swimnomad.nomad.requests import AgentMonitor, Request
+
+if TYPE_CHECKING:
+    from swimnomad.nomad.remote import Pieces
 
 Reply = TypeVar("Reply")
 
@@ -22,6 +26,11 @@ class NodeLink(Protocol):
     @property
     def established(self) -> float:
         """Since when it is there (seconds since the epoch)."""
+        ...
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is there still."""
         ...
 
     @property
@@ -37,6 +46,14 @@ class NodeLink(Protocol):
         """
         ...
 
+    def stream(self, request: AgentMonitor) -> AbstractAsyncContextManager[Pieces]:
+        """The log of the node for the length of the block.
+
+        Raises:
+            StreamFailed: From the block's entry or from the pieces.
+        """
+        ...
+
 
 class NodeLinks:
     """The connections of every node."""
@@ -47,7 +64,8 @@ class NodeLinks:
 
     def note(self, node_id: str, link: NodeLink) -> None:
         """A request of a known node came over this connection."""
-        if link not in self._owners:
+        # What is closed already is never forgotten: the answer has taken longer than that.
+        if link not in self._owners and link.is_open:
             key = key_of(node_id)
             self._owners[link] = key
             links = self._links.setdefault(key, [])

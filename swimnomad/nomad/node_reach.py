@@ -6,13 +6,18 @@ Source: rpc.md §11; nomad client_rpc.go, util.go, findNodeConnAndForward.
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
 
 from swimnomad.errors import OperationError
 from swimnomad.nomad.failures import coded, node_failure
 from swimnomad.nomad.identifiers import uuid_flaw
 from swimnomad.nomad.node_links import NodeLink
-from swimnomad.nomad.requests import StatusHasNodeConn, Targeted
+from swimnomad.nomad.remote import Pieces, StreamFailed
+from swimnomad.nomad.requests import AgentMonitor, StatusHasNodeConn, Targeted
 from swimnomad.nomad.state.records import Node
 from swimnomad.nomad.tags import Server
 
@@ -45,6 +50,28 @@ class NodeReach:
         if link is not None:
             return await link.ask(request)
         return await self._forwarding.pass_on(await self._connected(node), request)
+
+    @asynccontextmanager
+    async def monitor(self, request: AgentMonitor) -> AsyncIterator[Pieces]:
+        """The log of the node that a request names, for the length of the block.
+
+        Raises:
+            StreamFailed: There is no such node or no way to it, or from the pieces.
+        """
+        try:
+            node = self._known(request.node_id)
+            link = self.link_of(node)
+            if link is not None:
+                opening = link.stream(request)
+            else:
+                server = await self._connected(node)
+                passed_on = msgspec.structs.replace(request, forwarded=True)
+                remote = self._forwarding.remote
+                opening = remote.stream(server.address, server.region, passed_on)
+        except OperationError as error:
+            raise StreamFailed(str(error), code=500) from None
+        async with opening as pieces:
+            yield pieces
 
     def link_of(self, node: Node) -> NodeLink | None:
         """The connection of a node here; None if there is none that it can be asked over."""

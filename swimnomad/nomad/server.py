@@ -6,17 +6,17 @@ Source: rpc.md §7-9.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
 from swimnomad.nomad.acl_requests import ACLRequests
-from swimnomad.nomad.failures import RequestFailed, node_failure, permission_denied
+from swimnomad.nomad.failures import RequestFailed, permission_denied
 from swimnomad.nomad.forwarding import Forwarding
 from swimnomad.nomad.host import describe_host
 from swimnomad.nomad.leadership import Leadership
-from swimnomad.nomad.monitor import known_level, log_pieces
+from swimnomad.nomad.monitor import known_level, own_log
 from swimnomad.nomad.node_links import NodeLink
 from swimnomad.nomad.node_reach import NodeReach
 from swimnomad.nomad.node_requests import NodeRequests
@@ -105,6 +105,7 @@ class ServerRequests:
         self._name = config.member_name
         self._services = services
         self._leadership = leadership
+        self._links = replicated.links
         self._status = Status(config, core, leadership, replicated)
         self._forwarding = forwarding = Forwarding(core, services, leadership)
         self._reach = NodeReach(core, forwarding, replicated)
@@ -129,6 +130,10 @@ class ServerRequests:
             NodeUpdateStatus: nodes.update_status,
             NodeGetClientAllocs: nodes.client_allocs,
         }
+
+    def forget_link(self, link: NodeLink) -> None:
+        """A connection that requests came over is closed."""
+        self._links.forget(link)
 
     async def answer(self, request: Request[Reply], link: NodeLink | None = None) -> Reply:
         """Answer a request here or have it answered where it belongs.
@@ -197,12 +202,13 @@ class ServerRequests:
         Raises:
             StreamFailed: From the entry, before anything was sent, or from the pieces.
         """
-        level = known_level(request.level)
-        if level is None:
+        if known_level(request.level) is None:
             raise StreamFailed("Unknown log level", code=400)
         if request.node_id:
             # The region is not looked at, and the coded text travels as it is.
-            raise StreamFailed(str(node_failure(request.node_id)), code=500)
+            async with self._reach.monitor(request) as pieces:
+                yield pieces
+            return
         try:
             if not request.region:
                 raise RequestFailed("missing target RPC")
@@ -212,10 +218,8 @@ class ServerRequests:
         except RequestFailed as error:
             raise StreamFailed(str(error), code=400) from None
         if target is None:
-            with self._services.log_lines(level, as_json=request.json) as lines:
-                source = log_pieces(lines, self._services.now, plain=request.plain)
-                async with aclosing(source) as pieces:
-                    yield pieces
+            async with own_log(self._services, request) as pieces:
+                yield pieces
             return
         passed_on = msgspec.structs.replace(request, server_id="", forwarded=True)
         try:

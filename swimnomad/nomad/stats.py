@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from swimnomad.names import Address
+from swimnomad.nomad.durations import duration_text
 from swimnomad.nomad.leadership import contact_text
 
 if TYPE_CHECKING:
+    from swimnomad.nomad.client_node import ClientNode
     from swimnomad.nomad.config import AgentConfig
     from swimnomad.nomad.consensus import Consensus
     from swimnomad.nomad.core import NomadCore
@@ -61,6 +64,23 @@ def describe_stats(
     return stats
 
 
+def describe_client(node: ClientNode, servers: Sequence[Address], now: float) -> dict[str, str]:
+    """The block of the client role.
+
+    Args:
+        node: What the agent registers.
+        servers: Those it knows.
+        now: Seconds, on the clock that the node is given.
+    """
+    return {
+        "node_id": node.node.id,
+        "known_servers": ",".join(sorted(map(str, servers))),
+        "num_allocations": "0",
+        "last_heartbeat": duration_text(node.since_heartbeat(now)),
+        "heartbeat_ttl": duration_text(node.heartbeat_ttl),
+    }
+
+
 def _raft(consensus: Consensus, own: Address) -> dict[str, str]:
     """Raft; `own` is where this server speaks it."""
     status, peers = consensus.status, consensus.configuration
@@ -92,13 +112,18 @@ def _raft(consensus: Consensus, own: Address) -> dict[str, str]:
     }
 
 
+def go_arch(machine: str) -> str:
+    """Go's name of a processor that uname calls `machine`."""
+    return _GO_ARCH.get(machine, machine)
+
+
 def _runtime(tasks: int) -> dict[str, str]:
     """The process. Tasks take the place of goroutines, the interpreter that of Go's version."""
     uname = os.uname()
     processors = str(os.cpu_count() or 1)
     return {
         "kernel.name": uname.sysname.lower(),
-        "arch": _GO_ARCH.get(uname.machine, uname.machine),
+        "arch": go_arch(uname.machine),
         "version": f"{sys.implementation.name} {sys.version.split()[0]}",
         "max_procs": processors,
         "goroutines": str(tasks),

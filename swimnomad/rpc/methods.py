@@ -5,8 +5,9 @@ Source: rpc.md §6, §7, §9.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 from swimnomad.errors import MalformedMessage, OperationError
 from swimnomad.nomad.failures import RequestFailed
@@ -53,10 +54,13 @@ from swimnomad.rpc import schemas
 from swimnomad.rpc.failures import BadArguments, RpcFailed, unknown_method
 
 if TYPE_CHECKING:
-    from swimnomad.nomad.agent import Agent
+    from swimnomad.names import Address
     from swimnomad.nomad.node_links import NodeLink
+    from swimnomad.nomad.remote import Pieces
     from swimnomad.rpc.schemas import Codec
     from swimnomad.rpc.service import Peer, StreamingHandler, StreamWriter
+
+Reply = TypeVar("Reply")
 
 
 class Method(NamedTuple):
@@ -137,13 +141,29 @@ METHODS: Final[dict[type[Request[Any]], Method]] = {
 }
 """Methods of one request and one reply, by the request that asks for them."""
 
-BY_NAME: Final = {method.name: method for method in METHODS.values()}
-SERVICES: Final = frozenset(name.partition(".")[0] for name in BY_NAME)
+BY_NAME: Final[Mapping[str, Method]] = {method.name: method for method in METHODS.values()}
+
+OF_CLIENTS: Final[Mapping[str, Method]] = {
+    METHODS[kind].name: METHODS[kind] for kind in (AgentHost, AgentProfile)
+}
+"""The methods that servers call on the nodes connected to them."""
 
 MONITOR: Final = "Agent.Monitor"
 """The one streaming method."""
 
 NO_RECORD: Final = "only encoded map or array can be decoded into a struct"
+
+
+class Answerer(Protocol):
+    """Who answers: an agent, or what of it servers may call back."""
+
+    async def ask(self, request: Request[Reply], link: NodeLink | None = None) -> Reply:
+        """Answer, or have it answered. Raises `OperationError`."""
+        ...
+
+    def monitor(self, request: AgentMonitor) -> AbstractAsyncContextManager[Pieces]:
+        """The log, piece by piece. Entry and pieces raise `StreamFailed`."""
+        ...
 
 
 class AgentMethods:
@@ -154,16 +174,22 @@ class AgentMethods:
     """
 
     def __init__(
-        self, agent: Agent, link_of: Callable[[Peer], NodeLink | None] = lambda peer: None
+        self,
+        agent: Answerer,
+        link_of: Callable[[Peer], NodeLink | None] = lambda peer: None,
+        methods: Mapping[str, Method] = BY_NAME,
     ) -> None:
         """Serve an agent.
 
         Args:
             agent: Who answers.
             link_of: The connection of a peer as one that a client node can be called back on.
+            methods: Those that are offered, by name.
         """
         self._agent = agent
         self._link_of = link_of
+        self._methods = methods
+        self._services = frozenset(name.partition(".")[0] for name in methods)
 
     async def answer(self, method: str, arguments: bytes, peer: Peer) -> bytes:
         """Carry out a call.
@@ -181,9 +207,9 @@ class AgentMethods:
             BadArguments: They are not those of the method; the conversation ends.
             RpcFailed: The agent refused, or could not; the conversation goes on.
         """
-        entry = BY_NAME.get(method)
+        entry = self._methods.get(method)
         if entry is None:
-            raise unknown_method(method, SERVICES)
+            raise unknown_method(method, self._services)
         request = decode_arguments(entry.arguments, arguments)
         try:
             reply = await self._agent.ask(request, self._link_of(peer))
@@ -209,6 +235,27 @@ class AgentMethods:
             await writer.fail(error.code, str(error))
         except RequestFailed as error:  # this agent has no log to offer
             await writer.fail(error.status, str(error))
+
+
+def encode_request(request: Request[Any]) -> tuple[str, bytes]:
+    """The method that a request asks for, and its arguments."""
+    method = METHODS[type(request)]
+    return method.name, method.arguments.encode(request)
+
+
+def decode_reply(request: Request[Reply], body: bytes, peer: Address) -> Reply:
+    """The reply to a request, which `peer` wrote.
+
+    Raises:
+        RpcFailed: It is none.
+    """
+    method = METHODS[type(request)]
+    try:
+        reply: Reply = method.reply.decode_untrusted(body)
+    except MalformedMessage as error:
+        text = f"rpc error: {peer} answered {method.name} with nonsense: {error}"
+        raise RpcFailed(text, may_have_happened=True) from None
+    return reply
 
 
 def decode_arguments(codec: Codec[Any], arguments: bytes) -> Request[Any]:

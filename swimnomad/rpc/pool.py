@@ -92,12 +92,19 @@ class Pool:
     ) -> None:
         self._limits = RpcLimits() if limits is None else limits
         self._tls = tls
-        self._server = None if service is None else Server(service, self._limits, log)
+        self._log = log
+        self._server: Server | None = None
+        if service is not None:
+            self.offer(service)
         self._dialler = Dialler(tls, source_host, self._limits.dial_timeout, dial)
         self._sequences = itertools.count(1)
         self._sessions: dict[_Key, _Pooled] = {}
         self._dials: dict[_Key, _Dialling] = {}
         self._nursery: trio.Nursery | None = None
+
+    def offer(self, service: RpcService) -> None:
+        """Serve the streams that servers open on our sessions, those made from now on."""
+        self._server = Server(service, self._limits, self._log)
 
     @property
     def session_count(self) -> int:

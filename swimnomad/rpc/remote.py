@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from functools import partial
 from typing import Protocol, TypeVar
 
-from swimnomad.errors import MalformedMessage
 from swimnomad.names import Address
 from swimnomad.nomad.remote import Pieces, StreamFailed
 from swimnomad.nomad.requests import AgentMonitor, Request
 from swimnomad.rpc import schemas
 from swimnomad.rpc.failures import RpcFailed
-from swimnomad.rpc.methods import METHODS, MONITOR
+from swimnomad.rpc.methods import MONITOR, decode_reply, encode_request
 
 Reply = TypeVar("Reply")
 
@@ -54,15 +54,9 @@ class PoolRemote:
         Raises:
             RpcFailed: No answer, or a refusal.
         """
-        method = METHODS[type(request)]
-        arguments = method.arguments.encode(request)
-        body = await self._pool.call(server, region, method.name, arguments)
-        try:
-            reply: Reply = method.reply.decode_untrusted(body)
-        except MalformedMessage as error:
-            text = f"rpc error: {server} answered {method.name} with nonsense: {error}"
-            raise RpcFailed(text, may_have_happened=True) from None
-        return reply
+        name, arguments = encode_request(request)
+        body = await self._pool.call(server, region, name, arguments)
+        return decode_reply(request, body, server)
 
     @asynccontextmanager
     async def stream(
@@ -73,17 +67,31 @@ class PoolRemote:
         Raises:
             StreamFailed: From the entry or the pieces.
         """
-        body = schemas.AGENT_MONITOR.encode(request)
-        is_open = False
-        try:
-            async with self._pool.stream(server, region, MONITOR, body) as pieces:
-                is_open = True
-                async with aclosing(_pieces(pieces)) as checked:
-                    yield checked
-        except RpcFailed as error:
-            if is_open:
-                raise  # from the block: not ours
-            raise _as_stream_failure(error, 500) from None
+        async with stream_log(partial(self._pool.stream, server, region), request) as pieces:
+            yield pieces
+
+
+@asynccontextmanager
+async def stream_log(
+    open_stream: Callable[[str, bytes], AbstractAsyncContextManager[AsyncIterator[bytes | None]]],
+    request: AgentMonitor,
+) -> AsyncIterator[Pieces]:
+    """The log that a streaming call brings; `open_stream` takes its method and its request.
+
+    Raises:
+        StreamFailed: From the entry or the pieces.
+    """
+    body = schemas.AGENT_MONITOR.encode(request)
+    is_open = False
+    try:
+        async with open_stream(MONITOR, body) as pieces:
+            is_open = True
+            async with aclosing(_pieces(pieces)) as checked:
+                yield checked
+    except RpcFailed as error:
+        if is_open:
+            raise  # from the block: not ours
+        raise _as_stream_failure(error, 500) from None
 
 
 async def _pieces(pieces: AsyncIterator[bytes | None]) -> AsyncGenerator[bytes | None, None]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from swimnomad.nomad.requests import AgentHost, AgentProfile
-from tests.nomad.request_support import region
+from swimnomad.nomad.remote import StreamFailed
+from swimnomad.nomad.requests import AgentHost, AgentMonitor, AgentProfile
+from tests.nomad.request_support import Region, region
 from tests.nomad.state.state_support import uuid
 from tests.nomad.test_node_requests import Link, beat, register
 
@@ -68,3 +69,43 @@ async def test_a_server_that_does_not_answer_is_named() -> None:
         'RPC Error:: 500,failed querying server "127.0.61.2:4647": rpc error: failed to get conn: '
         "dial tcp 127.0.61.2:4647: connect: connection refused"
     )
+
+
+async def log_of(found: Region, number: int) -> list[bytes | None]:
+    asked = AgentMonitor(region="global", node_id=uuid(number))
+    async with found.agents[0].agent.monitor(asked) as pieces:
+        return [piece async for piece in pieces]
+
+
+async def test_the_log_of_a_connected_node_is_streamed() -> None:
+    found = await region()
+    await found.agents[0].agent.ask(register(), Link(5.0))
+    assert await log_of(found, 1) == [b"a line"]
+
+
+async def test_the_log_of_a_node_comes_through_the_server_that_is_connected() -> None:
+    found = await region(2)
+    link = Link(5.0)
+    await found.agents[1].agent.ask(register(), link)
+    assert await log_of(found, 1) == [b"a line"]
+    (asked,) = link.asked
+    assert (asked.node_id, asked.forwarded) == (uuid(1), True)
+
+
+async def test_the_log_of_a_node_that_cannot_be_asked() -> None:
+    found = await region()
+    await found.ask(register())
+    with pytest.raises(StreamFailed, match="404,No path to node") as caught:
+        await log_of(found, 1)
+    assert caught.value.code == 500
+    with pytest.raises(StreamFailed, match="404,Unknown node"):
+        await log_of(found, 7)
+
+
+async def test_a_connection_that_is_closed_is_no_way_any_more() -> None:
+    found = await region()
+    link = Link(5.0)
+    agent = found.agents[0].agent
+    await agent.ask(register(), link)
+    agent.forget_link(link)
+    assert await found.refusal(ask()) == "RPC Error:: 404,No path to node"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -10,9 +12,11 @@ import pytest
 
 from swimnomad.errors import OperationError
 from swimnomad.nomad.consensus import leadership_lost
+from swimnomad.nomad.remote import Pieces
 from swimnomad.nomad.replicated import BLOCK_MAX
 from swimnomad.nomad.requests import (
     NEVER,
+    AgentMonitor,
     NodeDeregister,
     NodeGetClientAllocs,
     NodeGetNode,
@@ -267,6 +271,8 @@ async def test_a_write_says_whether_it_may_have_happened() -> None:
 class Link:
     """A connection of a client."""
 
+    is_open = True
+
     def __init__(self, established: float, *, is_callable: bool = True) -> None:
         self.established = established
         self.is_callable = is_callable
@@ -276,6 +282,16 @@ class Link:
         """Show a profile."""
         self.asked.append(request)
         return Profile("a node", b"", {})
+
+    @asynccontextmanager
+    async def stream(self, request: AgentMonitor) -> AsyncIterator[Pieces]:
+        """Show one piece."""
+        self.asked.append(request)
+
+        async def pieces() -> AsyncIterator[bytes | None]:
+            yield b"a line"
+
+        yield pieces()
 
 
 async def test_a_server_knows_which_nodes_are_connected() -> None:

@@ -19,6 +19,7 @@ from swimnomad.http.app import create_app
 from swimnomad.http.serve import serve
 from swimnomad.journal.recipe import generator
 from swimnomad.live.bind import BoundSockets, bind_pair
+from swimnomad.live.client_node import NodeDriver, open_node, read_node
 from swimnomad.live.endpoint import GossipEndpoint
 from swimnomad.live.event_log import EventLog
 from swimnomad.live.identity import load_keyring, node_id
@@ -53,6 +54,7 @@ class LiveAgent:
         core: The protocol stack of a server; None for an agent that is a client only.
         raft: Raft and the replicated state of a server; None with it.
         endpoint: What drives the core; None with it.
+        client: What drives the node of a client; None for a server only.
         http: Where the HTTP API listens.
         log: The agent's log.
         stop: Set when somebody wants the agent to stop.
@@ -88,7 +90,12 @@ class LiveAgent:
             self.endpoint, shim, self.stop, log=log, remote=self._rpc.remote
         )
         replicated = None if self.raft is None else self.raft.replicated
-        self.facade = Agent(config, self.core, self.services, replicated=replicated)
+        node = open_node(config) if config.client.enabled else None
+        self.facade = Agent(config, self.core, self.services, replicated=replicated, node=node)
+        self.client: NodeDriver | None = None
+        if node is not None:
+            self.client = NodeDriver(node, self.facade, log.write)
+            self.facade.on_answer = self.client.note_answer
         self._http_stop = trio.Event()
         self._http_done = trio.Event()
 
@@ -152,6 +159,8 @@ class LiveAgent:
             await self.raft.start(nursery)
         self.http = await nursery.start(self._serve_http)
         self._adopt(_with_port(self.config, http=self.http.port))
+        if self.client is not None:
+            nursery.start_soon(self._run_client, self.client)
         if self.endpoint is None:
             joining = self.config.client.server_join or ServerJoin()
             if joining.retry_join:
@@ -201,6 +210,9 @@ class LiveAgent:
             )
         finally:
             self._http_done.set()
+
+    async def _run_client(self, client: NodeDriver) -> None:
+        await client.serve(await read_node(self.config, client.node.node))
 
     async def _retry_join(self, joining: ServerJoin, join: Join) -> None:
         if not await retry_join(join, joining, self.log.write):

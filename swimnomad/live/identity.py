@@ -1,4 +1,4 @@
-"""What a server keeps between runs: its identifier and its gossip keys.
+"""What an agent keeps between runs: the identifiers of a server and of a client, gossip keys.
 
 Source: nomad-agent.md §13, §14.
 """
@@ -29,19 +29,19 @@ def node_id(config: AgentConfig) -> str:
     """
     if not config.data_dir:
         return str(uuid.uuid4())
-    path = _server_dir(config) / "node-id"
-    try:
-        text = path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        text = str(uuid.uuid4())
-        _write_private(path, text)
-        return text
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the node identifier in {path}: {error}") from None
-    try:
-        return str(uuid.UUID(text))
-    except ValueError:
-        raise UsageError(f"{path} must hold a UUID, not {text[:60]!r}") from None
+    return _kept_uuid(_server_dir(config) / "node-id", 0o600)
+
+
+def client_ids(config: AgentConfig) -> tuple[str, str]:
+    """Identifier and secret of the client's node, kept as `node_id` keeps that of a server.
+
+    Raises:
+        UsageError: If the directory cannot be used or a file holds no UUID.
+    """
+    if not config.data_dir or config.dev_mode:
+        return str(uuid.uuid4()), str(uuid.uuid4())
+    folder = _made_dir(Path(config.data_dir) / "client", 0o700)
+    return _kept_uuid(folder / "client-id", 0o700), _kept_uuid(folder / "secret-id", 0o700)
 
 
 def load_keyring(config: AgentConfig, log: LogWriter) -> Keyring | None:
@@ -96,20 +96,41 @@ def _ring_of(texts: list[str]) -> Keyring:
         ) from None
 
 
-def _server_dir(config: AgentConfig) -> Path:
-    path = Path(config.data_dir) / "server"
+def _kept_uuid(path: Path, mode: int) -> str:
+    """The UUID in a file; a new one, written there, if there is no such file."""
     try:
-        path.mkdir(mode=0o755, parents=True, exist_ok=True)
+        text = path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        text = str(uuid.uuid4())
+        _write_private(path, text, mode)
+        return text
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the node identifier in {path}: {error}") from None
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        shown = "something else" if path.name == "secret-id" else repr(text[:60])
+        raise UsageError(f"{path} must hold a UUID, not {shown}") from None
+
+
+def _server_dir(config: AgentConfig) -> Path:
+    return _made_dir(Path(config.data_dir) / "server", 0o755)
+
+
+def _made_dir(path: Path, mode: int) -> Path:
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        path.mkdir(mode=mode, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot create the data directory {path}: {error}") from None
     return path
 
 
-def _write_private(path: Path, text: str) -> None:
+def _write_private(path: Path, text: str, mode: int = 0o600) -> None:
     """Write a file only its owner may read; whole or not at all."""
     draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(text)
         draft.replace(path)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import time
 from functools import partial
 
 import msgspec
@@ -17,8 +18,9 @@ from swimnomad.names import Address
 from swimnomad.nomad.agent import Agent
 from swimnomad.nomad.config import AgentConfig
 from swimnomad.rpc.limits import RpcLimits
+from swimnomad.rpc.links import PeerLinks
 from swimnomad.rpc.listener import open_listener, serve_rpc
-from swimnomad.rpc.methods import AgentMethods
+from swimnomad.rpc.methods import OF_CLIENTS, AgentMethods
 from swimnomad.rpc.pool import Pool
 from swimnomad.rpc.raft_transport import RaftInbox, RaftTransport
 from swimnomad.rpc.remote import PoolRemote
@@ -88,15 +90,22 @@ class RpcEnds:
         return self._raft
 
     async def start(self, nursery: trio.Nursery, facade: Agent) -> None:
-        """Serve and call in the background from now on; a client's servers are kept in order."""
+        """Serve and call in the background from now on; a client's servers are kept in order.
+
+        Servers can call a client back over the sessions that it has with them.
+        """
+        if self._listener is None and facade.client is not None:
+            self._pool.offer(AgentMethods(facade.client, methods=OF_CLIENTS))
         await nursery.start(self._pool.run)
         if self._listener is None:
             nursery.start_soon(facade.keep_servers_balanced)
             return
+        links = PeerLinks(facade.forget_link, self._limits, time.time)
+        await nursery.start(links.run)
         serve = partial(
             serve_rpc,
             self._listener,
-            AgentMethods(facade),
+            AgentMethods(facade, links.link_of),
             self._limits,
             self._tls.rpc_server,
             raft=None if self._raft is None else self._serve_raft,

@@ -127,6 +127,11 @@ def warnings_of(config: AgentConfig, settings: Settings) -> Iterator[str]:
     """What is allowed, but should be said."""
     if config.server.bootstrap_expect == 1 and not config.dev_mode:
         yield "WARNING: Bootstrap mode enabled! Potentially unsafe operation."
+    if settings.get("acl.enabled"):
+        yield (
+            "WARNING: acl.enabled: policies and tokens are kept and shown, but nothing is "
+            "enforced: this version leaves the API open"
+        )
     if any(settings.get(f"server.{name}") for name in _OLD_JOIN):
         yield "using deprecated retry_join fields. Upgrade configuration to use server_join"
     if config.server.enabled and not config.dev_mode and not config.data_dir:

@@ -126,7 +126,6 @@ def _duration(shown: str, default: float = 0.0) -> Key:
     return Key(Kind.DURATION, shown, default)
 
 
-_NO_ACL = "this version has no ACLs and would leave the API open"
 _NO_LOG_FILE = "this version logs to standard error"
 
 _SERVICES = {"http": "HTTP", "rpc": "RPC", "serf": "Serf"}
@@ -345,7 +344,7 @@ _TLS = Block(
 _ACL = Block(
     "ACL",
     {
-        "enabled": Key(Kind.SWITCH, "Enabled", False, refusal=_NO_ACL),
+        "enabled": _switch("Enabled"),
         "token_ttl": _duration("TokenTTL", 30.0),
         "policy_ttl": _duration("PolicyTTL", 30.0),
         "replication_token": _secret("ReplicationToken"),

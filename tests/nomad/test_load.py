@@ -168,7 +168,6 @@ def test_repeated_blocks_of_one_file_are_one_block(write: Write) -> None:
             'http_api_response_headers { "Content-Length" = "1" }',
             "1: http_api_response_headers has 'Content-Length', which is no name",
         ),
-        ("acl { enabled = true }", "1: acl.enabled cannot be set: this version has no ACLs"),
         ("\ntls { http = true }", "2: tls.http needs tls.cert_file, which is not set"),
         ("tls { rpc = true }", "1: tls.rpc needs tls.ca_file, which is not set"),
         (
@@ -373,3 +372,9 @@ def test_templates_name_addresses_of_this_host() -> None:
     assert load(flags={"bind_addr": '{{ GetInterfaceIP "lo" }}'}).bind("http").host == "127.0.0.1"
     config = load(flags={"advertise.serf": '{{ GetInterfaceIP "lo" }}:99'})
     assert str(config.advertised("serf")) == "127.0.0.1:99"
+
+
+def test_acls_that_are_kept_but_not_enforced_are_announced() -> None:
+    flags = {"server.enabled": True, "acl.enabled": True}
+    (warning,) = load_config(flags=flags, dev=True).warnings
+    assert "nothing is enforced" in warning

@@ -22,6 +22,7 @@ KEYS = {
     "rpc_port": "ports.rpc",
     "serf_port": "ports.serf",
     "join": "server.server_join.start_join",
+    "servers": "client.servers",
     "retry_join": "server.server_join.retry_join",
     "retry_max": "server.server_join.retry_max",
     "retry_interval": "server.server_join.retry_interval",
@@ -39,6 +40,14 @@ KEYS = {
     "log_json": "log_json",
 }
 """Option -> the key of the configuration file that it sets."""
+CLIENT_KEYS = {
+    "servers": "client.servers",
+    "join": "client.servers",
+    "retry_join": "client.server_join.retry_join",
+    "retry_max": "client.server_join.retry_max",
+    "retry_interval": "client.server_join.retry_interval",
+}
+"""What some options set with `--client` alone: a client finds servers, it joins no pool."""
 
 
 def _seconds(_ctx: click.Context, _param: click.Parameter, text: str | None) -> float | None:
@@ -54,6 +63,12 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, text: str | None) -> 
     if seconds <= 0:
         raise click.BadParameter(f"{text!r} must be above 0, as 30s")
     return seconds
+
+
+def _listed(
+    _ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]
+) -> tuple[str, ...]:
+    return tuple(part.strip() for text in texts for part in text.split(",") if part.strip())
 
 
 def _label(_ctx: click.Context, _param: click.Parameter, text: str | None) -> str | None:
@@ -78,7 +93,7 @@ def _label(_ctx: click.Context, _param: click.Parameter, text: str | None) -> st
 )
 @option("--dev", is_flag=True, help="Both roles on loopback, in memory, with debugging open.")
 @option("--server", is_flag=True, help="Run the server role.")
-@option("--client", is_flag=True, help="Run the client role (not alone in this version).")
+@option("--client", is_flag=True, help="Run the client role; alone, the agent does not gossip.")
 @option("--node", metavar="NAME", help="Name of this node. [default: the host's]")
 @option("--region", metavar="NAME", help="Region of this agent. [default: global]")
 @option("--dc", metavar="NAME", help="Datacenter of this agent. [default: dc1]")
@@ -90,7 +105,15 @@ def _label(_ctx: click.Context, _param: click.Parameter, text: str | None) -> st
     "--join",
     multiple=True,
     metavar="ADDR",
-    help="Agent to join at the start, which fails if none answers; repeatable.",
+    help="Agent to join at the start, which fails if none answers; repeatable. For a client as"
+    " --servers.",
+)
+@option(
+    "--servers",
+    multiple=True,
+    callback=_listed,
+    metavar="ADDR,...",
+    help="Servers of a client, by their RPC addresses; repeatable.",
 )
 @option(
     "--retry-join",
@@ -136,11 +159,6 @@ def command(*, files: tuple[str, ...], dev: bool, **given: object) -> int:
 
     flags = flag_settings(given)
     loaded = load_config(files, flags, dev=dev)
-    if not loaded.config.server.enabled:
-        raise click.UsageError(
-            "client mode does not exist yet: allowed are --server, --server with --client, and"
-            " --dev",
-        )
     for warning in loaded.warnings:
         click.echo(f"==> {warning}", err=True)
     from swimnomad.live.program import run_agent
@@ -150,8 +168,13 @@ def command(*, files: tuple[str, ...], dev: bool, **given: object) -> int:
 
 def flag_settings(given: Mapping[str, object]) -> dict[str, object]:
     """The options that were given, by key; a switch that is off was not given."""
-    return {
-        KEYS[name]: value
-        for name, value in given.items()
-        if value is not None and value is not False and value != ()
-    }
+    is_client_only = given.get("client") and not given.get("server")
+    keys = {**KEYS, **CLIENT_KEYS} if is_client_only else KEYS
+    settings: dict[str, object] = {}
+    for name, value in given.items():
+        if value is None or value is False or value == ():
+            continue
+        others = settings.get(keys[name])
+        both = isinstance(others, tuple) and isinstance(value, tuple)
+        settings[keys[name]] = (*others, *value) if both else value
+    return settings

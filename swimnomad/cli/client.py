@@ -20,6 +20,13 @@ CONNECT_TIMEOUT = 5.0
 ANSWER_TIMEOUT = 60.0
 """Seconds. Above the longest wait of an agent: a join may try many addresses in turn."""
 ERROR_CHARACTERS_MAX = 500
+CERTAIN = (
+    "No cluster leader",
+    "No path to region",
+    "timed out enqueuing operation",
+    "was not found in the Raft configuration",
+)
+"""Parts of texts with status 500 that are said before anything is done."""
 
 Params = Iterable[tuple[str, str]]
 T = TypeVar("T")
@@ -114,37 +121,48 @@ class AgentClient:
         """Close the connections."""
         self._http.close()
 
-    def ask(self, path: str, *, accept: Collection[int] = ()) -> Answer:
+    def ask(self, path: str, params: Params = (), *, accept: Collection[int] = ()) -> Answer:
         """GET `path`, from the root, as `/v1/agent/members`.
 
         Args:
             path: Without the address.
+            params: Query parameters, in order; names may repeat.
             accept: Statuses beside 200 whose body is an answer too.
 
         Raises:
             QuestionFailed: If there was no answer, or an error.
         """
         try:
-            answer = self._http.get(path, params=self._with_region(()), extensions=self._extensions)
+            answer = self._http.get(
+                path, params=self._with_region(params), extensions=self._extensions
+            )
         except httpx.HTTPError as error:
             raise QuestionFailed(self._unreachable(error)) from error
         if answer.status_code != 200 and answer.status_code not in accept:
             raise QuestionFailed(self._refusal("GET", path, answer))
         return Answer(f"{self.address}{path}", answer.content, to_order=False)
 
-    def order(self, path: str, params: Params = ()) -> Answer:
-        """PUT `path`.
+    def order(
+        self, path: str, params: Params = (), *, method: str = "PUT", body: object = None
+    ) -> Answer:
+        """PUT or DELETE `path`.
 
         Args:
             path: Without the address.
             params: Query parameters, in order; names may repeat.
+            method: PUT or DELETE.
+            body: What is sent as JSON; None sends nothing.
 
         Raises:
             OperationError: If the agent did not say that it is done.
         """
         try:
-            answer = self._http.put(
-                path, params=self._with_region(params), extensions=self._extensions
+            answer = self._http.request(
+                method,
+                path,
+                params=self._with_region(params),
+                content=None if body is None else msgspec.json.encode(body),
+                extensions=self._extensions,
             )
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise OperationError(self._unreachable(error), may_have_happened=False) from error
@@ -155,7 +173,9 @@ class AgentClient:
         if answer.status_code != 200:
             # 4xx and 501 are said before anything is done; other 5xx somewhere on the way.
             unknown = answer.status_code >= 500 and answer.status_code != 501
-            raise OperationError(self._refusal("PUT", path, answer), may_have_happened=unknown)
+            if any(text in answer.text for text in CERTAIN):
+                unknown = False
+            raise OperationError(self._refusal(method, path, answer), may_have_happened=unknown)
         return Answer(f"{self.address}{path}", answer.content, to_order=True)
 
     def _with_region(self, params: Params) -> list[tuple[str, str | int | float | bool | None]]:

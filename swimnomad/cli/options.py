@@ -128,6 +128,8 @@ _AGENT_OPTIONS: tuple[Decorator, ...] = (
     ),
 )
 
+stale_option = option("--stale", is_flag=True, help="Any server may answer, leader or not.")
+
 json_option = option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 

@@ -18,6 +18,9 @@ STATUS_STYLES: Mapping[str, str] = {
     "leaving": "cyan",
     "left": "blue",
     "failed": "bold red",
+    "ready": "green",
+    "initializing": "yellow",
+    "down": "bold red",
 }
 PIPE_WIDTH = 10_000
 """Columns assumed where standard output is no terminal: nothing is folded or cut for programs."""
@@ -56,3 +59,16 @@ def echo_table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]]) ->
         # Text, not str: rich would read `[x]` in a name as markup.
         table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
     console().print(table)
+
+
+def echo_pairs(pairs: Iterable[tuple[str, object]]) -> None:
+    """Print one `Name = value` a line, the signs aligned; an empty text is `<none>`."""
+    listed = list(pairs)
+    width = max(len(name) for name, _ in listed)
+    for name, value in listed:
+        click.echo(f"{name.ljust(width)} = {go_text(value) or '<none>'}")
+
+
+def go_text(value: object) -> str:
+    """A value as Nomad's commands print it: `true`, not `True`."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

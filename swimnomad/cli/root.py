@@ -27,6 +27,12 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "health": "Ask an agent whether it is healthy.",
         "servers": "Show or replace a client agent's list of servers.",
     },
+    "Ask a region": {
+        "nodes": "List the client nodes of a region.",
+        "node": "Show one client node.",
+        "operator": "See to the servers of a region: Raft and autopilot.",
+        "acl": "Keep ACL policies and tokens.",
+    },
     "Keys": {
         "keygen": "Print a new gossip encryption key.",
         "tls": "Make an authority and certificates for TLS.",

@@ -118,6 +118,11 @@ class Request:
     path: str
     query: list[tuple[str, str]]
     headers: dict[str, str]
+    body: bytes = b""
+
+    def json(self) -> Any:  # noqa: ANN401 (tests look into any JSON)
+        """The body, which must be JSON."""
+        return json.loads(self.body)
 
 
 @dataclass
@@ -128,11 +133,11 @@ class FakeAgent:
     address: str = ""
     requests: list[Request] = field(default_factory=list)
 
-    def answer(self, method: str, target: str, headers: dict[str, str]) -> Reply:
+    def answer(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Reply:
         """Note the request and pick its answer."""
         parts = urlsplit(target)
         query = parse_qsl(parts.query, keep_blank_values=True)
-        self.requests.append(Request(method, parts.path, query, headers))
+        self.requests.append(Request(method, parts.path, query, headers, body))
         replies = self.replies.get(f"{method} {parts.path}", [Reply(404)])
         return replies.pop(0) if len(replies) > 1 else replies[0]
 
@@ -152,7 +157,8 @@ def fake_agent(
 
     class Handler(BaseHTTPRequestHandler):
         def respond(self) -> None:
-            given = agent.answer(self.command, self.path, dict(self.headers.items()))
+            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            given = agent.answer(self.command, self.path, dict(self.headers.items()), body)
             self.send_response(given.status)
             if given.content_type:
                 self.send_header("Content-Type", given.content_type)
@@ -160,7 +166,7 @@ def fake_agent(
             self.end_headers()
             self.wfile.write(given.body)
 
-        do_GET = do_PUT = respond  # the names that http.server looks for
+        do_GET = do_PUT = do_DELETE = respond  # the names that http.server looks for
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (its own name)
             """Stay quiet: standard error is compared."""

@@ -107,7 +107,6 @@ def test_help_names_the_label(swimnomad: CommandLine) -> None:
     ("words", "named"),
     [
         ([], ["server, client or dev"]),
-        (["--client"], ["client mode does not exist yet", "--server", "--dev"]),
         (["--server", "--profile", "fast"], ["'fast'", *PROFILES]),
         (["--server", "--log-level", "loud"], ["loud", *LOG_LEVELS]),
         (["--server", "--http-port", "70000"], ["--http-port", "70000", "65535"]),
@@ -139,7 +138,7 @@ def test_bad_usage_is_one_sentence(
         ("server {\n  enabled = true\n  bootstrap_expct = 3\n}\n", ["bootstrap_expct"]),
         ("server {\n", ["agent.hcl"]),
         ('server { enabled = "perhaps" }', ["enabled", "true or false"]),
-        ("client { enabled = true }", ["client mode does not exist yet"]),
+        ("client {\n  enabled = true\n  servrs = []\n}\n", ["servrs"]),
     ],
 )
 def test_a_bad_file_is_named_with_what_is_wrong_in_it(

@@ -267,6 +267,44 @@ def test_an_agent_that_cannot_listen_says_so_and_is_status_1(machine: Machine) -
     )
 
 
+def test_a_server_alone_leads_its_region_and_keeps_what_it_is_told(machine: Machine) -> None:
+    config = machine.home / "acl.hcl"
+    config.write_text("acl { enabled = true }\nserver { raft_protocol = 3 }\n")
+    rules = machine.home / "rules.hcl"
+    rules.write_text('agent { policy = "read" }\n')
+    address = ("--address", "http://127.0.115.1:4646")
+
+    def told(*words: str) -> str:
+        done = machine.run(*words, *address)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    words = ("agent", "--dev", "--node", "a1", "--bind", "127.0.115.1", "-c", str(config))
+    with machine.running(*words) as process:
+        lines_until(process, "agent started")
+        deadline = time.monotonic() + START_SECONDS
+        # The agent holds a question back for some seconds when nobody leads yet.
+        while machine.run("operator", "autopilot", "get-config", *address).returncode:
+            assert time.monotonic() < deadline
+        peers = told("operator", "raft", "list-peers").splitlines()[1:]
+        name, _, *rest = peers[0].split()
+        assert (len(peers), name) == (1, "a1.global")
+        assert rest == ["127.0.115.1:4647", "leader", "true", "3"]
+        told("operator", "autopilot", "set-config", "--min-quorum", "3")
+        assert "MinQuorum = 3\n" in told("operator", "autopilot", "get-config")
+        assert "a1.global" in told("operator", "autopilot", "health")
+        json.loads(told("nodes", "--json"))
+
+        assert json.loads(told("acl", "bootstrap", "--json"))["Type"] == "management"
+        told("acl", "policy", "apply", "reader", str(rules))
+        assert 'agent { policy = "read" }' in told("acl", "policy", "info", "reader")
+        made = json.loads(told("acl", "token", "create", "--policy", "reader", "--json"))
+        shown = json.loads(told("acl", "token", "self", "--token", made["SecretID"], "--json"))
+        assert shown == made
+        told("acl", "token", "delete", made["AccessorID"])
+        assert made["AccessorID"] not in told("acl", "token", "list")
+
+
 def test_the_demo_happens_and_leaves_nothing(machine: Machine) -> None:
     begin = time.monotonic()
     demo = machine.run("demo", "--base", "127.0.109.1", seconds=90)

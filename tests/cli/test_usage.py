@@ -133,7 +133,11 @@ def test_help_answers_within_its_time_beyond_bare_python() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["agent", "-h"], ["cluster", "-h"], ["demo", "-h"], ["run", "-h"], ["keygen"]],
+    [
+        *(["--help"], ["agent", "-h"], ["cluster", "-h"], ["demo", "-h"], ["run", "-h"]),
+        *(["nodes", "-h"], ["operator", "raft", "-h"], ["acl", "token", "create", "-h"]),
+        ["keygen"],
+    ],
 )
 def test_help_imports_nothing_heavy(words: list[str]) -> None:
     script = (

@@ -175,6 +175,7 @@ def flag_settings(given: Mapping[str, object]) -> dict[str, object]:
         if value is None or value is False or value == ():
             continue
         others = settings.get(keys[name])
-        both = isinstance(others, tuple) and isinstance(value, tuple)
-        settings[keys[name]] = (*others, *value) if both else value
+        if isinstance(others, tuple) and isinstance(value, tuple):
+            value = (*others, *value)
+        settings[keys[name]] = value
     return settings

@@ -31,6 +31,20 @@ def config_of(*words: str) -> AgentConfig:
     return load_config(files, flag_settings(given), dev=dev).config
 
 
+def test_a_client_alone_looks_for_servers_and_joins_nobody() -> None:
+    config = config_of(
+        *("--client", "--servers", "a, b:1", "--join", "c", "--servers", "d"),
+        *("--retry-join", "e", "--retry-max", "4", "--retry-interval", "2s"),
+    )
+    assert sorted(config.client.servers) == ["a", "b:1", "c", "d"]
+    joining = config.client.server_join
+    assert joining is not None
+    assert (joining.retry_join, joining.retry_max, joining.retry_interval) == (("e",), 4, 2.0)
+    assert config.server.joining.retry_join == ()
+    both = config_of("--server", "--client", "--join", "c", "--servers", "a")
+    assert (both.server.joining.start_join, both.client.servers) == (("c",), ("a",))
+
+
 def test_every_flag_reaches_the_configuration() -> None:
     config = config_of(
         *("--server", "--node", "n1", "--region", "eu", "--dc", "dc7", "--bind", "127.0.0.9"),

@@ -211,3 +211,21 @@ async def test_the_api_is_gone_when_the_program_is() -> None:
         await agent.status()
         with pytest.raises(NoAnswer):
             await ask(agent.http, "/v1/agent/self")
+
+
+async def test_a_client_runs_without_a_server() -> None:
+    host = fresh_host()
+    command = [sys.executable, "-m", "swimnomad", "agent", "--client", "--bind", host]
+    with trio.fail_after(LIMIT):
+        process = await trio.lowlevel.open_process(
+            [*command, "--servers", f"{host}:1"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        client = Program(process, host)
+        try:
+            await client.until_printed("error registering: error=rpc error: failed to get conn")
+            assert "Client: true\n" in client.output
+            assert "Server: false\n" in client.output
+            client.signal(signal.SIGTERM)
+            assert await client.status() == 1
+        finally:
+            process.kill()

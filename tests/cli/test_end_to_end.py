@@ -268,6 +268,7 @@ def test_an_agent_that_cannot_listen_says_so_and_is_status_1(machine: Machine) -
 
 
 def test_a_server_alone_leads_its_region_and_keeps_what_it_is_told(machine: Machine) -> None:
+    """agent E17, agent H01, agent M01, agent M02, agent M06, agent M11, agent M13"""
     config = machine.home / "acl.hcl"
     config.write_text("acl { enabled = true }\nserver { raft_protocol = 3 }\n")
     rules = machine.home / "rules.hcl"
@@ -290,17 +291,36 @@ def test_a_server_alone_leads_its_region_and_keeps_what_it_is_told(machine: Mach
         name, _, *rest = peers[0].split()
         assert (len(peers), name) == (1, "a1.global")
         assert rest == ["127.0.115.1:4647", "leader", "true", "3"]
-        told("operator", "autopilot", "set-config", "--min-quorum", "3")
-        assert "MinQuorum = 3\n" in told("operator", "autopilot", "get-config")
+        config_url = "http://127.0.115.1:4646/v1/operator/raft/configuration"
+        raft = httpx.get(config_url, trust_env=False, timeout=10).json()
+        assert (raft["Index"], [server["Leader"] for server in raft["Servers"]]) == (0, [True])
+        for path, expected in (("leader", "127.0.115.1:4647"), ("peers", ["127.0.115.1:4647"])):
+            url = f"http://127.0.115.1:4646/v1/status/{path}"
+            assert httpx.get(url, trust_env=False, timeout=10).json() == expected
+        stats = json.loads(told("info", "--json"))["stats"]
+        assert (stats["nomad"]["leader"], stats["raft"]["state"]) == ("true", "Leader")
+        assert stats["raft"]["last_contact"] == "0"
+
+        assert "CleanupDeadServers = true\n" in told("operator", "autopilot", "get-config")
+        flags = ("--min-quorum", "3", "-cleanup-dead-servers=false")
+        told("operator", "autopilot", "set-config", *flags)
+        shown = told("operator", "autopilot", "get-config")
+        assert "CleanupDeadServers = false\n" in shown
+        assert "MinQuorum = 3\n" in shown
         assert "a1.global" in told("operator", "autopilot", "health")
-        json.loads(told("nodes", "--json"))
+        while "ready" not in (listed := told("nodes")):
+            assert time.monotonic() < deadline
+        [node] = listed.splitlines()[1:]
+        assert "Node registered" in told("node", node.split()[0])
+        health = json.loads(told("health", "--json"))
+        assert health == {name: {"message": "ok", "ok": True} for name in ("client", "server")}
 
         assert json.loads(told("acl", "bootstrap", "--json"))["Type"] == "management"
         told("acl", "policy", "apply", "reader", str(rules))
         assert 'agent { policy = "read" }' in told("acl", "policy", "info", "reader")
         made = json.loads(told("acl", "token", "create", "--policy", "reader", "--json"))
-        shown = json.loads(told("acl", "token", "self", "--token", made["SecretID"], "--json"))
-        assert shown == made
+        own = json.loads(told("acl", "token", "self", "--token", made["SecretID"], "--json"))
+        assert own == made
         told("acl", "token", "delete", made["AccessorID"])
         assert made["AccessorID"] not in told("acl", "token", "list")
 

@@ -68,6 +68,7 @@ async def refused(found: Site, method: str, target: str, body: object = None) ->
 
 
 async def test_nodes_are_listed_as_recorded() -> None:
+    """agent A22"""
     found = await site()
     shown = node(1, name="c1", http_addr="127.0.61.11:4646", status="ready", details=DRIVERS)
     apply(found.region.state, RegisterNode(shown), 7)
@@ -280,6 +281,7 @@ async def test_nobody_waits_for_a_caller_who_is_gone() -> None:
 
 
 async def test_the_raft_configuration_is_shown_as_recorded() -> None:
+    """agent M06"""
     found = await site(2)
     response = await found.get("/v1/operator/raft/configuration")
     assert response.json["Index"] == 0
@@ -353,6 +355,7 @@ async def test_leadership_is_handed_over() -> None:
     ],
 )
 async def test_what_operators_are_refused(method: str, target: str, status: int, text: str) -> None:
+    """agent M07, agent M08, agent M09"""
     assert await refused(await site(), method, f"/v1/operator/{target}") == (status, text)
 
 
@@ -394,6 +397,7 @@ async def test_autopilot_does_not_take_anything(cas: str, body: object, text: st
 
 
 async def test_health_is_shown_as_recorded() -> None:
+    """agent M09"""
     one = ServerHealth(
         id="r3",
         name="r3.global",

@@ -118,6 +118,7 @@ async def until_ready(agents: Sequence[LiveAgent], node_id: str) -> None:
 
 
 async def test_a_client_is_ready_everywhere_and_down_when_it_has_stopped() -> None:
+    """agent M13, agent O07, agent O11"""
     async with servers(3) as region:
         agents = region.agents
         async with open_agent(client_of(agents)) as client:
@@ -168,6 +169,7 @@ async def test_a_client_whose_server_is_killed_heartbeats_elsewhere_in_time() ->
 
 
 async def test_a_client_is_called_back_through_whichever_server_is_asked() -> None:
+    """agent N28"""
     async with servers(3) as region, open_agent(client_of(region.agents)) as client:
         agents, node_id = region.agents, id_of(client)
         await until_ready(agents, node_id)

@@ -78,6 +78,7 @@ def policies_of(agent: LiveAgent) -> list[str]:
 
 @pytest.mark.live
 async def test_three_servers_that_expect_each_other_elect_a_leader() -> None:
+    """agent P04"""
     configs = [expecting(3, name) for name in ("s1", "s2", "s3")]
     async with region_of(configs) as agents:
         await until(lambda: known_leader(agents) is not None)
@@ -133,6 +134,7 @@ async def test_a_new_server_listens_to_a_leader_of_which_gossip_has_not_told_it(
 
 @pytest.mark.live
 async def test_a_failed_server_that_is_forced_out_is_no_peer_any_more() -> None:
+    """agent G04"""
     async with region_of([expecting(3, name) for name in ("s1", "s2")]) as agents:
         first, second = agents
         async with open_agent(expecting(3, "s3")) as third:

@@ -121,6 +121,7 @@ def test_a_node_registers_and_polls_at_the_start() -> None:
 
 
 def test_the_first_heartbeat_comes_within_ten_seconds() -> None:
+    """agent O11"""
     waits = set()
     for seed in range(30):
         client = Client(seed=seed)
@@ -162,6 +163,7 @@ def test_servers_are_taken_from_heartbeats_only() -> None:
 
 @pytest.mark.parametrize("servers", [None, (), (ServerInfo("", "dc1"), ServerInfo("x:y", ""))])
 def test_a_reply_without_servers_is_a_failure(servers: tuple[ServerInfo, ...] | None) -> None:
+    """agent O12"""
     client = Client()
     client.register()
     client.until(BEAT)

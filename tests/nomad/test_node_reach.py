@@ -24,6 +24,7 @@ async def test_a_connected_node_is_asked() -> None:
 
 
 async def test_a_server_that_has_the_connection_passes_it_on() -> None:
+    """agent N28"""
     found = await region(3)
     await found.agents[1].agent.ask(register(), Link(5.0))
     newer = Link(9.0)
@@ -45,6 +46,7 @@ async def test_a_server_that_has_the_connection_passes_it_on() -> None:
     ],
 )
 async def test_a_node_that_cannot_be_asked(version: str, text: str) -> None:
+    """agent N29"""
     found = await region(2)
     await found.agents[0].agent.ask(
         register(attributes={"nomad.version": version}), Link(5.0, is_callable=False)
@@ -62,6 +64,7 @@ async def test_ids_that_are_no_node() -> None:
 
 
 async def test_a_server_that_does_not_answer_is_named() -> None:
+    """agent N29"""
     found = await region(2)
     await found.ask(register())
     found.world.kill(found.agents[1])

@@ -70,12 +70,14 @@ def listing(**fields: object) -> NodeList:
     ],
 )
 async def test_an_impossible_registration_is_refused(wrong: Node | None, text: str) -> None:
+    """agent O03"""
     found = await region()
     assert await found.refusal(NodeRegister(region="global", node=wrong)) == text
     assert found.state.last_index == 0 or found.state.node_count == 0
 
 
 async def test_a_registration_is_kept_and_answered() -> None:
+    """agent O01, agent N19"""
     found = await region(2)
     reply = await found.ask(register(status="", status_updated_at=5, events=()), at=2)
     assert found.world.calls == [(found.agents[0].agent.config.bind("rpc"), "global", NODE)]
@@ -94,6 +96,7 @@ NODE = "Node.Register"
 
 
 async def test_another_nodes_id_is_not_given_away() -> None:
+    """agent O02"""
     found = await region()
     await found.ask(register())
     assert await found.refusal(register(secret_id=uuid(5))) == (
@@ -102,6 +105,7 @@ async def test_another_nodes_id_is_not_given_away() -> None:
 
 
 async def test_a_heartbeat_without_news_writes_nothing() -> None:
+    """agent O04"""
     found = await region()
     await found.ask(register())
     first = await found.ask(beat())
@@ -113,6 +117,7 @@ async def test_a_heartbeat_without_news_writes_nothing() -> None:
 
 
 async def test_a_node_that_was_down_is_back_by_a_heartbeat() -> None:
+    """agent O08"""
     found = await region()
     await found.ask(register(status="ready"))
     down = await found.ask(beat(status="down"))
@@ -153,6 +158,7 @@ async def test_a_node_that_was_down_is_back_by_a_heartbeat() -> None:
     ],
 )
 async def test_impossible_requests_are_refused(wrong: Request[object], text: str) -> None:
+    """agent O06"""
     assert await (await region()).refusal(wrong) == text
 
 
@@ -295,6 +301,7 @@ class Link:
 
 
 async def test_a_server_knows_which_nodes_are_connected() -> None:
+    """agent N18, agent N30, agent O10"""
     found = await region(2)
     link, older = Link(7.0), Link(5.0)
     await found.agents[1].agent.ask(register(1), link)
@@ -315,6 +322,7 @@ async def test_a_server_knows_which_nodes_are_connected() -> None:
 
 
 async def test_a_refused_or_relayed_call_connects_nobody() -> None:
+    """agent O10"""
     found = await region()
     link = Link(7.0)
     with pytest.raises(OperationError):

@@ -54,6 +54,7 @@ async def test_an_empty_configuration_is_none() -> None:
 
 
 async def test_peers_are_removed_by_id_or_address() -> None:
+    """agent M07"""
     found = await region(3)
     by_address = OperatorRaftRemovePeerByAddress(region="global", address="127.0.61.3:4647")
     assert await found.ask(by_address, at=2) == Done()
@@ -104,6 +105,7 @@ async def test_autopilot_is_told_and_asked() -> None:
 
 
 async def test_health_is_known_where_all_servers_speak_raft_3() -> None:
+    """agent M09"""
     old = await region()
     request = OperatorServerHealth(region="global")
     text = "all servers must have raft_protocol set to 3 or higher to use this endpoint"
@@ -114,6 +116,7 @@ async def test_health_is_known_where_all_servers_speak_raft_3() -> None:
 
 
 async def test_status_is_what_raft_says() -> None:
+    """agent M01, agent M02, agent N15, agent N16"""
     found = await region(2)
     assert await found.ask(StatusLeader(), at=2) == "127.0.61.1:4647"
     found.rafts[0].configuration += (STRANGER,)
@@ -130,6 +133,7 @@ def test_a_leader_never_heard_is_said_so() -> None:
 
 
 async def test_the_statistics_tell_of_raft() -> None:
+    """agent E16"""
     found = await region(2)
     stats = found.agents[1].agent.describe_self()["stats"]
     assert isinstance(stats, dict)

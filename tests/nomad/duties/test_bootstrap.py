@@ -42,6 +42,7 @@ def test_a_single_server_bootstraps_itself_at_the_start() -> None:
 
 
 def test_of_several_each_waits_until_all_are_there() -> None:
+    """agent P04"""
     found = world(member(1), member(2))
     assert not found.feed(Started())
     ask = asked(found.announce(MemberJoined(member(3))))
@@ -71,6 +72,7 @@ def test_one_server_of_an_old_protocol_makes_all_ids_addresses() -> None:
 
 
 def test_nonvoters_do_not_count_and_take_part() -> None:
+    """agent P06"""
     found = world(member(1), member(2), member(4, nonvoter="1"))
     assert not found.feed(Started())
     ask = asked(found.announce(MemberJoined(member(3))))
@@ -86,6 +88,7 @@ def test_nonvoters_do_not_count_and_take_part() -> None:
     ],
 )
 def test_a_conflict_stops_the_attempt(odd: Member, text: str) -> None:
+    """agent P07"""
     found = world(member(1), member(2))
     found.feed(Started())
     (log,) = found.announce(MemberJoined(odd))

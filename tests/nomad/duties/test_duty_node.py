@@ -142,6 +142,7 @@ def test_a_server_that_joins_is_added_and_one_that_left_removed() -> None:
 
 
 def test_a_reaped_server_is_removed_although_gossip_knows_it_no_more() -> None:
+    """agent P03"""
     found = world(*three(), peers=VOTERS, leads=True)
     gone = found.view.members.pop("s3.global")
     assert changes(found.feed(MemberChanged(MemberReaped(gone)))) == [("remove", peer(3))]
@@ -193,6 +194,7 @@ def test_too_many_announcements_wait_for_the_sweep() -> None:
 
 
 def test_two_servers_in_bootstrap_mode_do_not_join_each_other() -> None:
+    """agent P09"""
     found = world(member(1, bootstrap="1"), peers=(peer(1),), leads=True)
     effects = found.announce(MemberJoined(member(2, bootstrap="1")))
     assert not changes(effects)
@@ -201,6 +203,7 @@ def test_two_servers_in_bootstrap_mode_do_not_join_each_other() -> None:
 
 
 def test_with_protocol_3_a_server_comes_in_without_a_vote() -> None:
+    """agent P17"""
     found = world(*three(raft_vsn="3"), peers=UUIDS, leads=True)
     effects = found.announce(MemberJoined(member(4, raft_vsn="3")))
     assert changes(effects) == [("add", RaftPeer("id-4", address(4), is_voter=False))]
@@ -223,6 +226,7 @@ def test_a_server_that_came_back_as_another_is_exchanged() -> None:
 
 
 def test_a_failed_server_of_three_is_forced_out_within_ten_seconds() -> None:
+    """agent P12"""
     found = world(*three(), peers=VOTERS, leads=True)
     found.announce(MemberFailed(member(2, Status.FAILED)))
     effects = found.pass_time(AUTOPILOT_INTERVAL)
@@ -234,6 +238,7 @@ def test_a_failed_server_of_three_is_forced_out_within_ten_seconds() -> None:
     ("dead", "voters"), [((2,), (1, 2)), ((2, 3), (1, 2, 3)), ((2, 3), (1, 2, 3, 4))]
 )
 def test_the_quorum_is_never_endangered(dead: tuple[int, ...], voters: tuple[int, ...]) -> None:
+    """agent P14"""
     found = world(*map(member, voters), peers=tuple(map(peer, voters)), leads=True)
     for number in dead:
         found.announce(MemberFailed(member(number, Status.FAILED)))
@@ -251,12 +256,14 @@ def test_two_dead_of_five_may_go() -> None:
 
 
 def test_peers_that_gossip_does_not_know_are_removed() -> None:
+    """agent P16"""
     found = world(*three(), peers=(*VOTERS, peer(9)), leads=True)
     assert not changes(found.effects)
     assert changes(found.pass_time(AUTOPILOT_INTERVAL)) == [("remove", peer(9))]
 
 
 def test_what_operators_forbid_is_left_alone() -> None:
+    """agent P13"""
     found = world(*three(), peers=VOTERS, leads=True)
     found.announce(MemberFailed(member(2, Status.FAILED)))
     for config in (AutopilotConfig(cleanup_dead_servers=False), AutopilotConfig(min_quorum=3)):
@@ -328,6 +335,7 @@ def test_a_server_far_behind_is_not_healthy() -> None:
 
 
 def test_a_healthy_server_gets_its_vote_after_ten_seconds() -> None:
+    """agent P17"""
     found = world(*three(raft_vsn="3"), peers=UUIDS, leads=True)
     (ask,) = only(AskStats, found.effects)
     answer_stats(found, ask)
@@ -377,6 +385,7 @@ def statuses(found: World) -> set[str]:
 
 
 def test_a_silent_node_is_set_down_once_the_lead_is_confirmed() -> None:
+    """agent O07"""
     found = with_nodes(1)
     apply(found.view.state, RegisterNode(node(2, status="down")))
     assert not only(ConfirmLead, found.pass_time(299.0))

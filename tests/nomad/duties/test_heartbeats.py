@@ -47,6 +47,7 @@ def test_the_ttl_grows_with_the_number_of_nodes() -> None:
 
 
 def test_a_silent_node_is_overdue_after_ttl_and_grace() -> None:
+    """agent O07"""
     made = deadlines()
     ttl = made.reset(uuid(1).upper(), 0.0)
     found = tick(made, 0.0, 100.0)
@@ -57,6 +58,7 @@ def test_a_silent_node_is_overdue_after_ttl_and_grace() -> None:
 
 
 def test_a_new_leader_gives_every_node_five_minutes() -> None:
+    """agent O09"""
     made = deadlines(1, 2, now=50.0)
     assert tick(made, 50.0, 349.0) is None
     assert tick(made, 350.0, 351.0) == 350.0

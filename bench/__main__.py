@@ -1,11 +1,11 @@
-"""All benchmarks, one after another; a name as argument runs one: wire, agents, pool, sim, rpc."""
+"""All benchmarks, one after another; a name as argument runs one of them."""
 
 from __future__ import annotations
 
 import runpy
 import sys
 
-BENCHMARKS = ("wire", "agents", "pool", "sim", "rpc")
+BENCHMARKS = ("wire", "agents", "pool", "sim", "rpc", "raft")
 
 if __name__ == "__main__":
     wanted = sys.argv[1:2] or list(BENCHMARKS)

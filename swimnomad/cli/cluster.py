@@ -59,7 +59,9 @@ def _check_profile(_ctx: click.Context, _param: click.Parameter, name: str) -> s
 @option("--allow-faults", is_flag=True, help="Open fault injection at every agent.")
 @option("--detach", is_flag=True, help="Return when all agents see each other; leave them running.")
 def up(*, nodes: int, profile: str, base: str, allow_faults: bool, detach: bool) -> int:
-    """Start agents s1, s2, ... and let them join.
+    """Start agents s1, s2, ... and let them join and elect a leader.
+
+    The leader keeps failed servers in its region until they are forced out (force-leave).
 
     Without --detach the cluster lives until Ctrl-C. There is one cluster at a time; it is
     remembered for `status` and `down`.
@@ -70,7 +72,7 @@ def up(*, nodes: int, profile: str, base: str, allow_faults: bool, detach: bool)
     from swimnomad.live.places import plan_places
 
     plan_places(base, nodes)  # a base that cannot be is bad usage, said before anything starts
-    spec = ClusterSpec(nodes, profile, base, allow_faults=allow_faults)
+    spec = ClusterSpec(nodes, profile, base, allow_faults=allow_faults, elects=True)
     return trio.run(_up, spec, detach)
 
 

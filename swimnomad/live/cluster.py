@@ -38,6 +38,7 @@ NODES_MAX = 250
 JOIN_TARGETS_MAX = 3
 STOP_TIME = 5.0
 """Seconds that an agent may take to stop before it is killed."""
+REGION_FILE = "region.json"
 _POLL = 0.02
 _LOG_TAIL_BYTES = 4096
 
@@ -48,7 +49,8 @@ class ClusterSpec(Value, frozen=True):
     """What to start. Nodes are called s1, s2, …; more flags for every agent go into `flags`.
 
     `labels` has the memberlist label of each node in order, and may be empty: nodes with different
-    ones are different clusters, which know nothing of each other.
+    ones are different clusters, which know nothing of each other. With `elects` the nodes are told
+    how many they are, so that they elect a leader; it leaves the failed to whoever forces them out.
     """
 
     count: int = 5
@@ -59,6 +61,7 @@ class ClusterSpec(Value, frozen=True):
     allow_faults: bool = False
     flags: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    elects: bool = False
 
 
 class NodeStatus(Value, frozen=True):
@@ -113,6 +116,8 @@ class LocalCluster:
         for record in cluster.nodes.values():
             check_free(record.place, record.name)
         shutil.rmtree(where / "nodes", ignore_errors=True)
+        if spec.elects:
+            _write_region(spec, where / "nodes")
         try:
             for name in cluster.nodes:
                 cluster._spawn(name)
@@ -427,4 +432,17 @@ def _agent_command(spec: ClusterSpec, name: str, place: Place, directory: Path) 
     command += ["--log-level", spec.log_level]
     if spec.allow_faults:
         command.append("--allow-faults")
+    if spec.elects:
+        command += ["--config", str(directory.parent.absolute() / REGION_FILE)]
     return (*command, *spec.flags)
+
+
+def _write_region(spec: ClusterSpec, directory: Path) -> None:
+    """What makes the nodes take part in electing a leader, as a file for all of them."""
+    directory.mkdir(parents=True, exist_ok=True)
+    settings = {
+        "server": {"bootstrap_expect": spec.count},
+        # Else the leader would force out within seconds whom a user has killed to look at it.
+        "autopilot": {"cleanup_dead_servers": False},
+    }
+    (directory / REGION_FILE).write_bytes(msgspec.json.encode(settings))

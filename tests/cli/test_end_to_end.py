@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -98,17 +98,29 @@ def statuses(host: str) -> dict[str, str]:
     return {member["Name"]: member["Status"] for member in answer.json()["Members"]}
 
 
+def peers(host: str) -> list[str]:
+    """Who takes part in Raft, as the leader says; none while there is no leader."""
+    answer = httpx.get(f"http://{host}:4646/v1/status/peers", trust_env=False, timeout=10)
+    return answer.json() if answer.status_code == 200 else []
+
+
 def wait_for_status(host: str, name: str, status: str, seconds: float) -> None:
     """Wait until an agent lists `name` with this status; fail after `seconds`."""
+    what = f"{name} {status}"
+    wait_until(host, lambda: statuses(host).get(name) == status, what, seconds)
+
+
+def wait_until(host: str, condition: Callable[[], bool], what: str, seconds: float) -> None:
+    """Wait until something is so at an agent; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     events = f"http://{host}:4646/v1/swimnomad/events"
     with httpx.stream("GET", events, trust_env=False, timeout=10) as stream:
         # A line comes at once, with every event, and each second without one.
         for _ in stream.iter_lines():
-            if statuses(host).get(name) == status:
+            if condition():
                 return
-            assert time.monotonic() < deadline, f"{host} did not see {name} {status}"
-    raise AssertionError(f"{host} ended its events before {name} was {status}")
+            assert time.monotonic() < deadline, f"{host} did not see {what}"
+    raise AssertionError(f"{host} ended its events before {what}")
 
 
 def nodes(machine: Machine) -> list[dict[str, Any]]:
@@ -137,6 +149,8 @@ def test_a_cluster_lives_through_a_crash_a_removal_and_its_end(machine: Machine)
     for host in hosts.values():
         assert statuses(host) == dict.fromkeys(hosts, "alive")
         assert f"http://{host}:4646" in up.stdout
+    everybody = sorted(f"{host}:4647" for host in hosts.values())
+    wait_until("127.0.101.1", lambda: sorted(peers("127.0.101.1")) == everybody, "peers", 30.0)
 
     crashed = next(node for node in nodes(machine) if node["name"] == "s3")
     os.kill(crashed["pid"], signal.SIGKILL)
@@ -152,6 +166,9 @@ def test_a_cluster_lives_through_a_crash_a_removal_and_its_end(machine: Machine)
     assert (forced.returncode, forced.stdout) == (0, "s3.global was failed and is now left\n")
     for host in others:
         wait_for_status(host, "s3.global", "left", SPREAD_SECONDS)
+    everybody.remove("127.0.101.3:4647")
+    what = "a peer fewer"
+    wait_until(others[0], lambda: sorted(peers(others[0])) == everybody, what, SPREAD_SECONDS)
     listed = machine.run("members", *address)
     assert [line.split()[3] for line in listed.stdout.splitlines()[1:]] == [
         *("alive", "alive", "left", "alive", "alive")

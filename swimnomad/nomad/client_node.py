@@ -273,8 +273,8 @@ class ClientNode:
 
     def _on_beaten(self, reply: NodeUpdate, now: float) -> None:
         self._settle(NodeCall.BEAT)
-        missed = self._heard_at is not None and now - self._heard_at > self._ttl
-        if missed and self._node.status == READY:
+        # It was ready, and the servers had to write that it is: they had taken it for down.
+        if reply.index and self._node.status == READY:
             self._effects.append(Log("warn", "missed heartbeat"))
         self._heard(reply, now)
         self._node = msgspec.structs.replace(self._node, status=READY)

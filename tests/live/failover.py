@@ -2,6 +2,8 @@
 
     python -m tests.live.failover --kills 10
 
+Followers are killed as well, and leave Raft: by force-leave, or as Autopilot cleans up.
+
 Tokens are written over HTTP all the while, to any server, each under a name of its own and once.
 In the end every one that was acknowledged must be there, none twice, and none of which it was said
 that it cannot have been written. Prints how long everything took; the status is 1 if something did
@@ -37,11 +39,19 @@ PAUSE = 0.02
 WANTED = 5.0
 """Seconds within which there must be a leader again."""
 FREEZE = 8.0
+BACK_BOUND = 20.0
+"""The leader may miss the gossip of who is back: it is sent twice. Then a push/pull tells, which
+come every 15 s."""
+REMOVED_BOUND = 35.0
+"""Suspicion takes 18 s if the leader misses what others say of the dead, Autopilot looks every 10,
+and a probe comes within a few."""
 PATIENCE = 3.0
 """Seconds that a writer waits for an answer; a frozen server gives none."""
 NO_LEADER = "No cluster leader"
 NOT_REACHED = ("failed to get conn", "ConnectError", "ConnectTimeout")
 """A write that nobody received: its text is one of these, or begins so behind a prefix."""
+_CONFIGURATION = "/v1/operator/raft/configuration?stale"
+_AUTOPILOT = "/v1/operator/autopilot/configuration"
 _ADDRESS = re.compile(r"[\d.]+:\d+")
 
 
@@ -180,6 +190,55 @@ async def leave_minority(region: Region, journal: Journal, *, with_leader: bool)
     await acknowledged_more(journal)
 
 
+async def until_peers(region: Region, count: int) -> float:
+    """Return once all that run show so many peers of Raft, with the seconds that took."""
+    running = [server for server in region.servers if server.is_running]
+
+    async def all_show() -> bool:
+        shown = [await region.look(server, _CONFIGURATION) for server in running]
+        return all(one is not None and len(one["Servers"]) == count for one in shown)
+
+    return await until(all_show, 2 * BACK_BOUND)
+
+
+async def set_clean_up(region: Region, journal: Journal, is_on: bool) -> None:
+    """Let Autopilot remove dead servers, or keep it from that."""
+    leader = await region.leader()
+    settings = {**await region.look(leader, _AUTOPILOT), "CleanupDeadServers": is_on}
+    status, text = await region.put(leader, _AUTOPILOT, settings)
+    journal.expect(status == 200, f"the settings of Autopilot: {status} {text!r}")
+
+
+async def lose_follower(region: Region, journal: Journal, *, is_forced: bool) -> None:
+    """Kill a follower for good: it is forced out, or Autopilot does so; then it comes back."""
+    await set_clean_up(region, journal, not is_forced)
+    leader = await region.leader()
+    journal.took("all five are peers", await until_peers(region, SERVERS), BACK_BOUND)
+    follower = next(server for server in region.servers if server is not leader)
+    follower.kill()
+    if is_forced:
+        start = trio.current_time()
+
+        async def is_failed() -> bool:
+            found = await region.look(leader, "/v1/agent/members") or {"Members": ()}
+            states = {member["Name"]: member["Status"] for member in found["Members"]}
+            return states.get(f"{follower.name}.global") == "failed"
+
+        await until(is_failed)
+        journal.took("killed follower is failed", trio.current_time() - start, 10.0)
+        journal.took("its peer is still there", await until_peers(region, SERVERS), 1.0)
+        path = f"/v1/agent/force-leave?node={follower.name}.global"
+        status, text = await region.put(leader, path, None)
+        journal.expect(status == 200, f"force-leave answered {status} {text!r}")
+    label = "force-leave removes the peer" if is_forced else "Autopilot removes a dead peer"
+    journal.took(
+        label, await until_peers(region, SERVERS - 1), WANTED if is_forced else REMOVED_BOUND
+    )
+    follower.start()
+    journal.took("it is back and a peer again", await until_peers(region, SERVERS), BACK_BOUND)
+    await region.leader()
+
+
 async def tokens_at(
     region: Region, server: ServerProcess, query: str = "?stale"
 ) -> list[tuple[str, str]]:
@@ -241,6 +300,8 @@ async def run(kills: int, rng: random.Random, directory: Path) -> Journal:
             await freeze_leader(region, journal)
             await leave_minority(region, journal, with_leader=True)
             await leave_minority(region, journal, with_leader=False)
+            await lose_follower(region, journal, is_forced=True)
+            await lose_follower(region, journal, is_forced=False)
         await count_tokens(region, journal)
     return journal
 

@@ -96,6 +96,7 @@ class LiveAgent:
         if node is not None:
             self.client = NodeDriver(node, self.facade, log.write)
             self.facade.on_answer = self.client.note_answer
+        self._http_begun = False
         self._http_stop = trio.Event()
         self._http_done = trio.Event()
 
@@ -192,12 +193,15 @@ class LiveAgent:
     async def shut_down(self) -> None:
         """Stop the HTTP API; requests under way get a moment."""
         self._http_stop.set()
+        if not self._http_begun:
+            return
         with trio.move_on_after(HTTP_END_MAX):
             await self._http_done.wait()
 
     async def _serve_http(
         self, *, task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED
     ) -> None:
+        self._http_begun = True
         try:
             await serve(
                 create_app(self.facade),

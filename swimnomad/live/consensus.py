@@ -343,7 +343,10 @@ class LiveConsensus:
                 self._stream.run_in(nursery)
                 self._feed([Start()])
                 task_status.started()
-                await self._own()
+                try:
+                    await self._own()
+                finally:
+                    self._shut_down()
         finally:
             self._stop()
 
@@ -414,9 +417,13 @@ class LiveConsensus:
         if self._on_failure is not None:
             self._on_failure(reason)
 
-    def _stop(self) -> None:
+    def _shut_down(self) -> None:
+        """Tell the node, which must have been started."""
         self._stream.drop()
         self._feed([Shutdown()])
+
+    def _stop(self) -> None:
+        self._stream.drop()
         self._give_up(_STOPPED)
         self.hub.close()
         self._store.close()

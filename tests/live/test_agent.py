@@ -289,3 +289,29 @@ async def test_an_advertised_address_is_what_the_others_see() -> None:
             assert agent.core is not None
             member = agent.core.serf.local_member
             assert (member.ip, member.port) == (bytes((10, 1, 2, 3)), 5000)
+
+
+class CancelAt(trio.abc.Instrument):
+    """Cancels a scope when so many steps of tasks were taken."""
+
+    def __init__(self, scope: trio.CancelScope, steps: int) -> None:
+        self._scope = scope
+        self._steps_left = steps
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._steps_left -= 1
+        if self._steps_left == 0:
+            self._scope.cancel()
+
+
+async def test_an_agent_may_be_stopped_at_every_step_of_its_start() -> None:
+    with trio.fail_after(LIMIT):
+        for steps in range(1, 120):
+            with trio.CancelScope() as scope:
+                canceller = CancelAt(scope, steps)
+                trio.lowlevel.add_instrument(canceller)
+                try:
+                    async with open_agent(config()):
+                        await trio.lowlevel.checkpoint()
+                finally:
+                    trio.lowlevel.remove_instrument(canceller)

@@ -199,6 +199,7 @@ async def test_json_output_is_json_lines_only() -> None:
         agent.signal(signal.SIGTERM)
         assert await agent.status() == 1
         lines = [line for line in agent.output.splitlines() if not line.startswith("==> no data")]
+        assert [line for line in lines if not line.startswith("{")] == []
         records = [json.loads(line) for line in lines]
         assert all({"@level", "@message", "@module", "@timestamp"} <= set(one) for one in records)
         assert "s1.global (Addr: " in records[1]["server"]

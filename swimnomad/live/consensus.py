@@ -222,17 +222,6 @@ class LiveConsensus:
             protocol_version=self._protocol,
         )
 
-    @property
-    def has_state(self) -> bool:
-        """Whether this server ever took part in anything: only one that did not is bootstrapped."""
-        node = self.node
-        return bool(node.term or node.log.last_index or node.commit_index)
-
-    @property
-    def pending_effects(self) -> int:
-        """What waits for the disk."""
-        return len(self._stream)
-
     # --- what anybody may ask ---------------------------------------------------------------------
 
     async def propose(self, data: bytes, deadline: float) -> Outcome:

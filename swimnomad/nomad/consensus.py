@@ -54,12 +54,6 @@ def leadership_lost() -> NotWritten:
     return NotWritten("leadership lost while committing log", may_have_happened=True)
 
 
-def write_timed_out(*, may_have_happened: bool) -> NotWritten:
-    """The write was not known to be kept when its time was up."""
-    text = "timed out committing log" if may_have_happened else "timed out enqueuing operation"
-    return NotWritten(text, may_have_happened=may_have_happened)
-
-
 class Consensus(Protocol):
     """Raft at one server.
 

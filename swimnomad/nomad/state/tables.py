@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator, Mapping
-from types import MappingProxyType
 from typing import Generic, TypeVar
 
 R = TypeVar("R")
@@ -65,11 +64,6 @@ class Records(Generic[R]):
     def beginning_with(self, prefix: str) -> Iterator[R]:
         """The records whose keys begin so."""
         return (self._records[key] for key in self._keys() if key.startswith(prefix))
-
-    @property
-    def by_key(self) -> Mapping[str, R]:
-        """The records, in no particular order."""
-        return MappingProxyType(self._records)
 
     def _keys(self) -> tuple[str, ...]:
         if self._sorted is None:
